@@ -1,0 +1,5 @@
+"""Run graft as `python -m graft`."""
+
+from graft.cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""Small drawings as inline SVG: no library, no script, sharp at every width, coloured by the page's CSS.
+
+Positions are percentages of the drawing, so that it stretches with the page while dots stay round and letters
+keep their size. All text is escaped here: the page takes these strings as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from itertools import pairwise
+
+Point = tuple[float, float]
+
+MOST_POINTS = 200  # points of a line; longer series are averaged
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers from at or below `low` to at or above `high`, at most about `most` of them."""
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / most))
+    # 2.5 would print as equal labels where only one decimal is shown.
+    step = next(m * power for m in (1, 2, 5, 10, 20) if span / (m * power) <= most - 1)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _at(value: float, marks: Sequence[float]) -> str:
+    share = (value - marks[0]) / (marks[-1] - marks[0])
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def _svg(body: str, label: str, kind: str) -> str:
+    return f'<svg class="{kind}" role="img" aria-label="{escape(label)}">{body}</svg>'
+
+
+def whisker(value: float, low: float | None, high: float | None, marks: Sequence[float], label: str) -> str:
+    """One row of a dot-and-whisker plot: a dot at `value`, a line over [low, high], on an axis with ticks `marks`."""
+    parts = [
+        f'<line class="grid" x1="{_at(m, marks)}" x2="{_at(m, marks)}" y1="0" y2="100%"/>' for m in marks
+    ]
+    if low is not None and high is not None:
+        a, b = _at(low, marks), _at(high, marks)
+        parts.append(f'<line class="reach" x1="{a}" x2="{b}" y1="50%" y2="50%"/>')
+        parts += [f'<line class="reach" x1="{x}" x2="{x}" y1="34%" y2="66%"/>' for x in (a, b)]
+    parts.append(f'<circle class="dot" cx="{_at(value, marks)}" cy="50%" r="5.5"/>')
+    return _svg("".join(parts), label, "whisker")
+
+
+def scale(marks: Sequence[float], word: Callable[[float], str]) -> str:
+    """The labels under an axis."""
+    texts = (f'<text x="{_at(m, marks)}" y="14" text-anchor="middle">{escape(word(m))}</text>' for m in marks)
+    return f'<svg class="scale" aria-hidden="true">{"".join(texts)}</svg>'
+
+
+def reliability(bins: Sequence[tuple[float, float, int]]) -> str:
+    """What was claimed against what came true: (confidence 0..1, accuracy 0..1, items) for each bin."""
+    marks, most = [0.0, 1.0], max((n for _, _, n in bins), default=1) or 1
+    parts = []
+    for m in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = _at(m, marks), _at(1 - m, marks)
+        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="100%"/>')
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+    parts.append('<line class="ideal" x1="0" x2="100%" y1="100%" y2="0"/>')
+    for claimed, true, _ in bins:
+        x, ideal, real = _at(claimed, marks), _at(1 - claimed, marks), _at(1 - true, marks)
+        parts.append(f'<line class="gap" x1="{x}" x2="{x}" y1="{ideal}" y2="{real}"/>')
+    for claimed, true, n in bins:
+        said = f"says {100 * claimed:.0f}%, right {100 * true:.0f}%, {n} items"
+        radius = 3 + 9 * math.sqrt(n / most)
+        where = f'cx="{_at(claimed, marks)}" cy="{_at(1 - true, marks)}"'
+        parts.append(f'<circle class="bubble" {where} r="{radius:.1f}"><title>{said}</title></circle>')
+    return _svg("".join(parts), f"Reliability over {len(bins)} bins of probability", "square")
+
+
+def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Average a series over equal runs until at most `most` points are left."""
+    size = math.ceil(len(points) / most) or 1
+    runs = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(sum(x for x, _ in r) / len(r), sum(y for _, y in r) / len(r)) for r in runs]
+
+
+def line(
+    points: Sequence[Point], word: Callable[[float], str], label: str, reach: Point, dots: bool = False
+) -> str:
+    """A line over steps: `points` (step, value), at least one; `reach`: the axis's first and last step."""
+    marks = ticks(min(y for _, y in points), max(y for _, y in points), most=5)
+    across = reach if reach[1] > reach[0] else (reach[0] - 1, reach[0] + 1)
+    parts = []
+    for m in marks:
+        y = _at(marks[-1] - (m - marks[0]), marks)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{escape(word(m))}</text>')
+    placed = [
+        (_at(x, across), _at(marks[-1] - (y - marks[0]), marks))
+        for x, y in (points if dots else thin(points))
+    ]
+    for (x1, y1), (x2, y2) in pairwise(placed):
+        parts.append(f'<line class="curve" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
+    if dots or len(placed) == 1:
+        parts += [f'<circle class="dot" cx="{x}" cy="{y}" r="3.5"/>' for x, y in placed]
+    return _svg("".join(parts), label, "lines")

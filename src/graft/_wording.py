@@ -1,0 +1,211 @@
+"""Numbers and names of a report as a person reads them: percent, points, odd characters made visible."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from datetime import datetime
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+NONE, MINUS = "\u2013", "\u2212"  # a dash, a minus sign
+NAME, TEXT = 100, 400  # characters shown of a name, of a text
+PERCENT = {
+    "accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "auc",
+    "auroc",
+    "map",
+    "iou",
+    "wer",
+    "cer",
+    "ndcg",
+    "error",
+}
+LOWER = {"loss", "rmse", "mae", "mse", "brier", "wer", "cer", "perplexity", "ece", "error"}  # is better
+SPOKEN = {
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "log_loss": "log loss",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse": "MSE",
+}
+CONTROLS = {
+    "majority": "always the commonest class: what no knowledge at all gets",
+    "nearest_neighbour": "the label of the most alike training item, as the frozen backbone sees it",
+    "probe": "a linear classifier on the frozen backbone",
+    "scratch": "the same network, started from random weights",
+}
+# Control characters, marks that reorder text, halves of a character: shown as escapes, never obeyed.
+ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def finite(value: Any) -> Any:
+    """Return the value with every NaN and infinity at any depth as None; tuples as lists, numbers as Python's."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, bool | str) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def clean(value: Any) -> Any:
+    """Return it finite, and with odd characters of keys and texts as visible escapes: `\\x1b`, `\\u202e`."""
+    if isinstance(value, dict):
+        return {clean(str(k)): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(v) for v in value]
+    if not isinstance(value, str):
+        return finite(value)
+    return ODD.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), value.replace("\r\n", "\n"))
+
+
+def is_percent(measure: str) -> bool:
+    """Whether a measure is a share, to be read as percent."""
+    return bool(PERCENT & set(measure.lower().split("_")))
+
+
+def is_lower_better(measure: str) -> bool:
+    """Whether less of a measure is better."""
+    return bool(LOWER & set(measure.lower().split("_")))
+
+
+def number(value: float | None, measure: str = "accuracy", signed: bool = False, unit: bool = True) -> str:
+    """`93.0%`, signed `+39.0` (points); three significant digits where the measure is no share; None a dash."""
+    if value is None:
+        return NONE
+    if not is_percent(measure):
+        text = f"{value:+.3g}" if signed else f"{value:.3g}"
+    elif signed:
+        text = f"{round(100 * value, 1) + 0.0:+.1f}"  # no "-0.0"
+    else:
+        text = f"{100 * value:.1f}" + "%" * unit
+    return text.replace("-", MINUS)
+
+
+def interval(score: Report, measure: str, signed: bool = False) -> str:
+    """`89.0 to 97.0%`, signed `+30.0 to +47.0`; empty where either end is missing."""
+    low, high = score.get("low"), score.get("high")
+    if low is None or high is None:
+        return ""
+    return f"{number(low, measure, signed, unit=False)} to {number(high, measure, signed)}"
+
+
+def duration(seconds: float | None) -> str:
+    """`20.1 s`, `1 min 32 s`, `2 h 05 min`."""
+    if seconds is None:
+        return NONE
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(n: float | None) -> str:
+    """`1,234`, `3.5 M`; a dash for None."""
+    if n is None:
+        return NONE
+    return f"{n / 1e6:,.1f} M" if n >= 1e6 else f"{n:,.0f}"
+
+
+def clip(text: Any, most: int = NAME) -> str:
+    """At most so many characters of anything; None is empty."""
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= most else whole[: most - 1] + "…"
+
+
+def spoken(name: Any) -> str:
+    """A name of ours - a measure, method or task - in words."""
+    return SPOKEN.get(str(name), clip(name).replace("_", " "))
+
+
+def plain(name: Any) -> str:
+    """Spoken, and with a capital: for the head of a column."""
+    words = spoken(name)
+    return words[:1].upper() + words[1:]
+
+
+def when(created: Any) -> str:
+    """An ISO time as `2026-11-24 08:00 UTC`; anything else as it is."""
+    try:
+        t = datetime.fromisoformat(str(created))
+    except ValueError:
+        return clip(created)
+    return f"{t:%Y-%m-%d %H:%M} {t.tzname() or ''}".strip()
+
+
+# -- what several parts of a report ask of it
+
+
+def title(r: Report) -> str:
+    """The report's title, else its folder's name."""
+    return clip(r.get("title") or Path(r.get("run") or "").name or "a run")
+
+
+def measure(r: Report) -> str:
+    """The name of the measure that decides."""
+    return str(r.get("measure") or "accuracy")
+
+
+def level(r: Report) -> str:
+    """What the intervals are: "95% interval" where the report names its `level` (0..1), else "interval"."""
+    return f"{100 * r['level']:g}% interval" if r.get("level") else "interval"
+
+
+def tested(r: Report) -> Report:
+    """The chosen model's measures on the test part: {measure: score}."""
+    return ((r.get("scores") or {}).get(r.get("chosen") or "") or {}).get("test") or {}
+
+
+def best(r: Report) -> Report:
+    """The chosen model's score on the test part; empty where there was none."""
+    score = r.get("headline") or tested(r).get(measure(r)) or {}
+    return score if score.get("value") is not None else {}
+
+
+def verdict(r: Report) -> str:
+    """The report's verdict, or what can be said without one."""
+    return str(r.get("verdict") or f"The chosen model is {spoken(r.get('chosen') or 'not named')}.")
+
+
+def compared(r: Report) -> list[Report]:
+    """The chosen model, then its controls, on the test part: {name, score, chosen, gap (chosen minus it)}.
+
+    A control that is the chosen model itself is not repeated.
+    """
+    chosen, score = r.get("chosen") or "chosen model", best(r)
+    rows = [{"name": chosen, "score": score, "chosen": True, "gap": {}}] if score else []
+    for name, s in (r.get("controls") or {}).items():
+        itself = bool(rows) and name == chosen and (s or {}).get("value") == score["value"]
+        if s and s.get("value") is not None and not itself:
+            gap = (r.get("against") or {}).get(name) or {}
+            rows.append({"name": name, "score": s, "chosen": False, "gap": gap})
+    return rows
+
+
+def reading(gap: Report, of: str) -> tuple[str, str]:
+    """How the chosen model stands to a control, as far as the paired interval can tell: (words, tone)."""
+    low, high = gap.get("low"), gap.get("high")
+    if low is None or high is None:
+        return "not compared", "dim"
+    if is_lower_better(of):
+        low, high = -high, -low
+    if low > 0:
+        return "chosen is better", "good"
+    return ("chosen is worse", "bad") if high < 0 else ("no clear difference", "dim")
+
+
+def quoted(text: str) -> str:
+    """A word of a shell's command line, on one line."""
+    return shlex.quote(" ".join(text.splitlines()))

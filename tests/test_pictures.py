@@ -1,0 +1,429 @@
+"""Pictures: upright eight-bit RGB, or a reason; never something else in silence."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from graft.errors import DataError, SecurityError, SetupError
+from graft.pictures import BadPicture, look, look_all, open_picture, walk
+
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+
+
+def noise(width: int = 24, height: int = 16) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def smooth(width: int = 32, height: int = 16) -> Image.Image:
+    """Red grows to the right, green downwards: every turn and flip shows, and JPEG keeps it."""
+    y, x = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([x * 7, y * 15, np.full_like(x, 90)], -1).astype(np.uint8))
+
+
+def packed(picture: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def pixels(source: object) -> np.ndarray:
+    picture = open_picture(source)  # type: ignore[arg-type]
+    assert (picture.mode, picture.info) == ("RGB", {})
+    return np.asarray(picture).astype(int)
+
+
+def reason(source: object) -> str:
+    with pytest.raises(BadPicture) as caught:
+        open_picture(source)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+# --- what is accepted
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_and_every_kind_of_source(tmp_path: Path, kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    data = packed(smooth(), kind, **options)
+    path = tmp_path / "a.bin"
+    path.write_bytes(data)
+    close = {"JPEG": 12, "GIF": 40}.get(kind, 0)
+    with Image.open(path) as lazy:
+        for source in (path, str(path), data, lazy):
+            assert np.abs(pixels(source) - np.asarray(smooth())).max() <= close
+    assert look(path).format == kind
+
+
+def test_arrays() -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    grey.flags.writeable = False
+    assert (pixels(grey) == grey[..., None]).all()
+    colour = np.asarray(noise())[:, ::-1]  # read-only and not contiguous
+    assert (pixels(colour) == colour).all()
+    assert "give uint8" in reason(grey.astype(np.float32))
+    assert "give uint8" in reason(np.zeros((4, 4, 4), np.uint8))
+    assert "is a list" in reason([1])
+    assert "side is under 2" in reason(np.zeros((1, 9), np.uint8))
+
+
+def test_a_given_picture_is_not_changed() -> None:
+    given_one = Image.new("RGBA", (4, 4), (9, 9, 9, 0))
+    before = given_one.copy()
+    opened = open_picture(given_one)
+    opened.putpixel((0, 0), (1, 2, 3))
+    assert given_one == before
+    plain = noise()
+    opened = open_picture(plain)
+    opened.putpixel((0, 0), (1, 2, 3))
+    assert plain == noise()
+
+
+def test_mpo_is_a_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    noise().save(path, "MPO", save_all=True, append_images=[smooth()])
+    found = look(path)
+    assert (found.format, found.width, found.note) == ("JPEG", 24, "")
+    with Image.open(path) as lazy:
+        assert lazy.format == "MPO"
+        assert (pixels(lazy) == pixels(path)).all()
+
+
+# --- truncated, damaged, not a picture
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_cut_pictures_are_bad(kind: str) -> None:
+    data = packed(noise(), kind)
+    for length in range(1, len(data) - 20, max(1, len(data) // 25)):
+        assert reason(data[:length])
+    assert reason(data[: len(data) // 2]).startswith("truncated: ")
+
+
+def test_pillows_switch_for_cut_pictures_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(SetupError, match="half grey"):
+        open_picture(packed(noise(), "JPEG")[:-300])
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(FORMATS))
+def test_flipped_bytes_never_crash_and_never_pass_in_a_png(data: st.DataObject, kind: str) -> None:
+    whole = bytearray(packed(noise(), kind))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] ^= data.draw(st.integers(1, 255))
+    try:
+        got = pixels(bytes(whole))
+    except (BadPicture, SecurityError):
+        return
+    if kind == "PNG":
+        assert (got == np.asarray(noise())).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"GIF89a", b"BM"]),
+    st.binary(max_size=80),
+)
+def test_any_bytes_are_opened_or_refused(start: bytes, rest: bytes) -> None:
+    try:
+        pixels(start + rest)
+    except (BadPicture, SecurityError):
+        return
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty file"),
+        (b"\n <!DOCTYPE html><html>404</html>", "is HTML: download failed?"),
+        (b"\xef\xbb\xbf<html>", "is HTML: download failed?"),
+        (b'{"error": "quota"}', "is JSON: download failed?"),
+        (b'<?xml version="1.0"?><svg xmlns="x"/>', "is SVG: export it as PNG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\0\0\0\x18ftypheic\0\0", "is HEIC, not supported"),
+        (b"\0\0\0\x18ftypavif\0\0", "is AVIF, not supported"),
+        (b"P6 2 2 255\n" + bytes(12), "is none of JPEG, PNG"),
+        (bytes(100), "is none of JPEG, PNG"),
+    ],
+)
+def test_what_is_no_picture_says_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    assert says in reason(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"%!PS-Adobe-3.0 EPSF", b"\xc5\xd0\xd3\xc6", b"%PDF-1.7", b"8BPS\0\1", b"SIMPLE  =  T", b"\x80\4\x95"],
+)
+def test_dangerous_formats_are_refused_by_content(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(content + bytes(100))
+    with pytest.raises(SecurityError, match="holiday.jpg is .*not parsed"):
+        open_picture(path)
+    with pytest.raises(SecurityError):
+        look_all([path])
+
+
+def test_a_lazily_opened_eps_is_refused(tmp_path: Path) -> None:
+    noise().save(tmp_path / "a.eps")
+    with Image.open(tmp_path / "a.eps") as eps, pytest.raises(SecurityError, match="EPS"):
+        open_picture(eps)
+    noise().save(tmp_path / "a.ppm")
+    with Image.open(tmp_path / "a.ppm") as ppm:
+        assert "is PPM" in reason(ppm)
+
+
+def test_missing_files_folders_and_pipes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a regular file" in reason(tmp_path / "pipe.jpg")
+    assert "not a regular file" in reason(tmp_path)
+    assert "No such file" in reason(tmp_path / "none.jpg")
+    assert "cannot be read" in reason("nul\0.jpg")
+
+
+# --- size
+
+
+def test_bombs_are_refused_from_the_header() -> None:
+    bomb = packed(Image.new("1", (20_000, 20_000)), "PNG")
+    assert len(bomb) < 100_000
+    assert reason(bomb) == "20000x20000 is 400 Mpx, over the cap of 50"
+    assert "side is under 2" in reason(packed(Image.new("L", (1, 4000)), "PNG"))
+
+
+def test_huge_jpegs_come_at_half_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("L", (10_001, 6_000), 200).save(path)
+    found = look(path)
+    assert (found.width, found.height, found.note) == (5_001, 3_000, "decoded at half of 10001x6000")
+    assert "over the cap" in reason(packed(Image.new("L", (15_000, 15_000)), "JPEG"))
+    # All coefficients of a progressive one are kept in memory, whatever comes out.
+    small = bytearray(packed(noise(), "JPEG", progressive=True))
+    at = small.index(b"\xff\xc2") + 5
+    small[at : at + 4] = (9_000).to_bytes(2, "big") * 2
+    assert "9000x9000 is 81 Mpx" in reason(bytes(small))
+
+
+# --- depth, palette, transparency, colour
+
+
+def test_sixteen_bits_are_scaled_not_saturated(tmp_path: Path) -> None:
+    deep = (np.arange(16, dtype=np.uint16) * 4369).reshape(4, 4)
+    want = np.arange(16).reshape(4, 4) * 17
+    for kind in ("PNG", "TIFF"):
+        path = tmp_path / f"a.{kind.lower()}"
+        Image.fromarray(deep).save(path)
+        assert (pixels(path)[..., 0] == want).all()
+        assert look(path).note == "16-bit scaled"
+    assert (pixels(Image.fromarray(deep.astype(">u2")))[..., 1] == want).all()
+    Image.fromarray(deep // 16).save(tmp_path / "twelve.png")
+    assert look(tmp_path / "twelve.png").note == "16-bit scaled, though no value is over 4095"
+    see_through = packed(Image.fromarray(deep), "PNG", transparency=0)
+    assert pixels(see_through)[0, 0].tolist() == [255, 255, 255]
+
+
+def test_thirty_two_bits_and_floats() -> None:
+    grid = np.array([[0, 100], [200, 255]], np.int32)
+    assert (pixels(Image.fromarray(grid))[..., 0] == grid).all()
+    assert (pixels(Image.fromarray(grid * 257))[..., 0] == grid).all()
+    assert "32-bit pixels from -1 to 255" in reason(Image.fromarray(np.array([[-1, 0], [0, 255]], np.int32)))
+    assert "to 70000" in reason(packed(Image.fromarray(np.array([[0, 0], [0, 70000]], np.int32)), "TIFF"))
+    assert "float pixels" in reason(packed(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+
+
+def test_transparency_is_put_on_white(tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    clear.putpixel((0, 0), (200, 0, 0, 255))
+    clear.putpixel((1, 0), (200, 0, 0, 128))
+    for kind in ("PNG", "TIFF", "WEBP"):
+        got = pixels(packed(clear, kind, **({"lossless": True} if kind == "WEBP" else {})))
+        assert got[0, 0].tolist() == [200, 0, 0]
+        assert np.abs(got[0, 1] - [227, 127, 127]).max() <= 1
+        assert got[3, 3].tolist() == [255, 255, 255]
+    clear.save(tmp_path / "a.png")
+    assert look(tmp_path / "a.png").note == "transparency on white"
+    for mode in ("LA", "PA", "RGBa"):
+        assert (
+            pixels(clear.convert("RGBA" if mode == "PA" else mode).convert(mode))[3, 3].tolist() == [255] * 3
+        )
+    assert pixels(clear.convert("LA").convert("La"))[3, 3].tolist() == [255] * 3
+    assert pixels(packed(Image.new("L", (4, 4), 7), "PNG", transparency=7))[0, 0].tolist() == [255] * 3
+    assert (
+        pixels(packed(Image.new("RGB", (4, 4), 7), "PNG", transparency=(7, 0, 0)))[0, 0].tolist() == [255] * 3
+    )
+
+
+def test_palettes_and_one_bit() -> None:
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    assert pixels(packed(palette, "PNG"))[0, 0].tolist() == [10, 20, 30]
+    assert pixels(packed(palette, "PNG", transparency=1))[0, 0].tolist() == [255, 255, 255]
+    assert pixels(packed(palette, "GIF", transparency=1))[0, 0].tolist() == [255, 255, 255]
+    assert pixels(packed(palette, "PNG", transparency=bytes([255, 0])))[0, 0].tolist() == [255, 255, 255]
+    assert pixels(packed(Image.new("1", (4, 4), 1), "PNG"))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_cmyk_with_and_without_adobes_marker() -> None:
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    adobe = packed(red, "JPEG", quality=95)
+    assert adobe.count(b"Adobe") == 1
+    at = adobe.index(b"\xff\xee")
+    bare = adobe[:at] + adobe[at + 2 + int.from_bytes(adobe[at + 2 : at + 4], "big") :]
+    assert np.abs(pixels(adobe)[8, 8] - [255, 0, 0]).max() < 6
+    # Adobe's files are stored inverted; the same numbers without the marker are not, and mean the inverse.
+    assert np.abs(pixels(bare)[8, 8] - [0, 0, 0]).max() < 6
+    assert pixels(packed(red, "TIFF"))[8, 8].tolist() == [255, 0, 0]
+
+
+def test_foreign_colour_profiles_are_said(tmp_path: Path) -> None:
+    wide = bytes(16) + b"RGB " + b"Display P3".ljust(120)
+    noise().save(tmp_path / "p3.png", icc_profile=wide)
+    noise().save(tmp_path / "srgb.png", icc_profile=wide + b"sRGB")
+    assert look(tmp_path / "p3.png").note == "colour profile is not sRGB, not converted"
+    assert look(tmp_path / "srgb.png").note == ""
+
+
+# --- frames and orientation
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_first_frame(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind.lower()}"
+    frames = [Image.new("RGB", (8, 8), (200, 80 * i, 0)) for i in range(3)]
+    frames[0].save(
+        path, kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {})
+    )
+    assert look(path).note == "first of 3 frames"
+    assert pixels(path)[0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_exif_orientation(tmp_path: Path, kind: str, orientation: int) -> None:
+    turns = [
+        None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_270,
+    ]  # fmt: skip
+    turn = turns[orientation - 1]
+    stored = smooth() if turn is None else smooth().transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / ("a.jpg" if kind == "JPEG" else f"a.{kind.lower()}")
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    stored.save(path, kind, exif=exif, **options)
+    assert np.abs(pixels(path) - np.asarray(smooth())).max() <= 12
+    with Image.open(path) as lazy:
+        assert np.abs(pixels(lazy) - np.asarray(smooth())).max() <= 12
+    found = look(path)
+    assert (found.width, found.height) == (32, 16)
+    assert found.note == ("" if orientation == 1 else "rotated by EXIF")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_lose_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    smooth().save(path, exif=b"Exif\0\0MM\0\x2a\0\0\xff\xff")
+    assert look(path).width == 32
+
+
+# --- looking at many
+
+
+def test_digest_is_of_the_upright_pixels(tmp_path: Path) -> None:
+    noise().save(tmp_path / "a.png")
+    noise().save(tmp_path / "b.bmp")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    noise().transpose(Image.Transpose.ROTATE_180).save(tmp_path / "c.webp", lossless=True, exif=exif)
+    (tmp_path / "d.jpg").write_bytes((tmp_path / "a.png").read_bytes())
+    Image.fromarray(np.asarray(noise()).reshape(24, 16, 3)).save(tmp_path / "e.png")
+    looks = [look(tmp_path / n) for n in ("a.png", "b.bmp", "c.webp", "d.jpg", "e.png")]
+    assert len({found.digest for found in looks[:4]}) == 1
+    assert looks[4].digest != looks[0].digest  # the same bytes in another shape
+    assert looks[3].note == "is PNG, named .jpg"
+
+
+def test_look_all_is_in_order_and_counts(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i:03}.png" for i in range(600)]
+    data = [packed(noise(4 + i % 5, 4), "PNG") for i in range(5)]
+    for i, path in enumerate(paths):
+        path.write_bytes(b"" if i % 100 == 7 else data[i % 5])
+    ticks: list[int] = []
+    threads = threading.active_count()
+    good, bad = look_all(paths, workers=3, tick=ticks.append)
+    assert list(bad) == [p for i, p in enumerate(paths) if i % 100 == 7]
+    assert set(bad.values()) == {"empty file"}
+    assert list(good) == [p for p in paths if p not in bad]
+    assert ticks == list(range(1, 601))
+    assert (good, bad) == look_all(paths, workers=1)
+    assert threading.active_count() == threads
+    assert look_all([]) == ({}, {})
+
+
+# --- walking
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def test_walk_sorts_and_leaves_out(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "b/2.JPG", "b/1.jpeg", "a/x y.png", "a/中文.webp", "a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF"
+    )
+    touch(
+        tmp_path, ".ipynb_checkpoints/1.jpg", "a/.hidden.png", "__MACOSX/1.jpg", "b/Thumbs.db", "@eaDir/1.jpg"
+    )
+    touch(tmp_path, "desktop.ini", "notes.txt", "b/3.HEIC", "b/4.heif", "b/5.avif")
+    found = walk(tmp_path)
+    names = ["a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF", "a/x y.png", "a/中文.webp", "b/1.jpeg", "b/2.JPG"]
+    assert found.pictures == [tmp_path / n for n in names]
+    assert found.unsupported == [tmp_path / n for n in ("b/3.HEIC", "b/4.heif", "b/5.avif")]
+    assert found.skipped == [
+        ".ipynb_checkpoints/", "@eaDir/", "__MACOSX/", "a/.hidden.png", "b/Thumbs.db", "desktop.ini", "notes.txt",
+    ]  # fmt: skip
+    assert found.loops == []
+
+
+def test_walk_follows_links_once(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(root, "cat/1.jpg", "zoo/2.jpg")
+    touch(tmp_path, "outside/3.jpg")
+    (root / "cat" / "again").symlink_to(root)
+    (root / "a_link").symlink_to(root / "zoo")  # sorts before the real folder, which must stay
+    (root / "more").symlink_to(tmp_path / "outside")
+    (root / "more2").symlink_to(tmp_path / "outside")
+    (root / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (root / "self").symlink_to("self")
+    found = walk(root)
+    assert found.pictures == [root / n for n in ("cat/1.jpg", "gone.jpg", "more/3.jpg", "zoo/2.jpg")]
+    assert found.loops == ["a_link/", "cat/again/", "more2/"]
+    assert found.skipped == ["self"]
+    assert look_all([root / "gone.jpg"])[1] == {
+        root / "gone.jpg": "cannot be read: No such file or directory"
+    }
+
+
+def test_walk_survives_names_that_are_not_utf8_and_deep_folders(tmp_path: Path) -> None:
+    touch(
+        tmp_path, os.fsdecode(b"caf\xe9.txt"), os.fsdecode(b"caf\xe9.jpg"), "/".join(["d"] * 300) + "/1.png"
+    )
+    found = walk(tmp_path)
+    assert found.skipped == ["caf\\xe9.txt"]
+    assert len(found.pictures) == 2
+    with pytest.raises(DataError, match="cannot be listed"):
+        walk(tmp_path / "none")
