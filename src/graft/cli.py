@@ -1,0 +1,242 @@
+"""The command line: one small function a command, each calling one public function."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graft.errors import GraftError, Stopped, UsageError, did_you_mean
+
+STARTED = time.monotonic()
+app = typer.Typer(
+    name="graft", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Transfer learning with proof: choose a pretrained model, carry it over, show that it helped.",
+)  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result and errors.")]
+Plugin = Annotated[list[str], typer.Option("--plugin", help="Python file with a method, task or source; it is run.", metavar="FILE")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
+Seed = Annotated[int | None, typer.Option(help="Every random draw comes from it. [default: 0]", show_default=False)]
+Zoo = Annotated[str, typer.Option(help="Folder of pretrained models; all below it are candidates. Also: GRAFT_ZOO.", metavar="DIR", show_default=False)]
+Text = Annotated[str, typer.Option(help="Column of the texts, where guessing is not wanted.", metavar="NAME", show_default=False)]
+Label = Annotated[str, typer.Option(help="Column of the labels, where guessing is not wanted.", metavar="NAME", show_default=False)]
+TaskName = Annotated[str, typer.Option("--task", help="Kind of task; `graft list tasks`.")]
+MaxBad = Annotated[float | None, typer.Option(help="Share of unreadable items above which data are refused. [default: 0.01]", show_default=False)]
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(help="Folder of class folders, table of texts, or a run's recipe.toml.", metavar="DATA")],
+    backbone: Annotated[str, typer.Option(help="Pretrained model as SOURCE:NAME; `graft list backbones`.", metavar="NAME")] = "auto",
+    recipe: Annotated[str, typer.Option(help="What to do, as 'probe > finetune:depth=2'; runs with no clock.", show_default=False)] = "",
+    set: Annotated[list[str], typer.Option("--set", help="One number, as stage.0.lr=1e-3; may stand often.", metavar="KEY=VALUE")] = [],  # noqa: B006
+    budget: Annotated[str, typer.Option(help="Time, as 150s, 5m, 1h. [default: 5m, none with --recipe]", show_default=False)] = "",
+    seed: Seed = None,
+    out: Annotated[str, typer.Option(help="The run folder. [default: runs/NAME]", metavar="DIR", show_default=False)] = "",
+    zoo: Zoo = "",
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Start, go on, or print the finished result again.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished run once the new one is whole.")] = False,
+    task: TaskName = "auto",
+    text: Text = "",
+    label: Label = "",
+    max_bad: MaxBad = None,
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Choose a backbone, carry it over, prove it, write a run folder."""
+    from graft.voice import Voice, listening
+
+    voice = Voice(quiet)
+    with listening(voice.warn) as voice.stop:
+        from graft import outcome, report
+        from graft.fit import Request, start
+
+        run = start(
+            Request(
+                data, backbone, recipe or None, set, budget or None, seed, out or None, zoo or None, device, resume,
+                overwrite, plugin, task, text, label, max_bad, STARTED,
+            ),
+            voice,
+        )  # fmt: skip
+        if as_json:
+            _print_json(outcome.summary(run.report))
+        else:
+            _show(report.terminal(run.report))
+            print(f"{run.folder}/report.html")
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN")],
+    inputs: Annotated[list[str], typer.Argument(help="Files, folders, tables, or - for lines of standard input.", metavar="INPUT...")],
+    out: Annotated[str, typer.Option(help="Write to a .csv, .jsonl or .parquet file instead.", metavar="FILE", show_default=False)] = "",
+    top_k: Annotated[int, typer.Option("--top-k", help="So many likeliest classes a row.", min=1)] = 1,
+    device: Device = "auto",
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output.")] = False,
+) -> None:
+    """Answer new inputs with a run's model."""
+    from graft import predict as writing
+    from graft.run import Run
+    from graft.voice import Voice
+
+    _plugins(plugin)
+    writing.check_out(out)
+    voice = Voice(quiet)
+    table = Run(run, device).predict(inputs if inputs != ["-"] else "-", top_k, voice)
+    bad = writing.bad_rows(table)
+    if bad:
+        voice.warn(f"{len(bad)} of {len(table)} could not be read: {', '.join(bad[:5])}")
+    writing.write(table, out, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN")],
+    data: Annotated[str, typer.Argument(help="Labelled data; its test part is used where it has one.", metavar="DATA")],
+    text: Text = "",
+    label: Label = "",
+    device: Device = "auto",
+    max_bad: Annotated[float, typer.Option(help="Share of unreadable items above which data are refused.")] = 0.01,
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a run's model on labelled data."""
+    from graft.run import Run
+    from graft.voice import Voice
+
+    _plugins(plugin)
+    found = Run(run, device).evaluate(data, text=text, label=label, max_bad=max_bad, voice=Voice(quiet))
+    if as_json:
+        _print_json(found)
+        return
+    from graft.tell import evaluation
+
+    _show(evaluation(found))
+
+
+@app.command()
+def rank(
+    data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
+    candidates: Annotated[str, typer.Option(help="Folder of models, or names with commas: the whole list.", metavar="DIR|NAMES", show_default=False)] = "",
+    zoo: Zoo = "",
+    task: TaskName = "auto",
+    text: Text = "",
+    label: Label = "",
+    seed: Seed = None,
+    device: Device = "auto",
+    max_bad: MaxBad = None,
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Rank pretrained models for data before any training."""
+    from graft.rank import rank_data
+    from graft.voice import Voice
+
+    _plugins(plugin)
+    ranking = rank_data(
+        data, candidates or None, zoo=zoo or None, task=task, text=text, label=label, seed=seed or 0, device=device,
+        max_bad=0.01 if max_bad is None else max_bad, voice=Voice(quiet),
+    )  # fmt: skip
+    if as_json:
+        _print_json(ranking.plain())
+        return
+    from graft.tell import ranking as table
+
+    _show(table(ranking))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, tasks or backbones.", metavar="[tasks|methods|backbones]")] = "methods",
+    plugin: Plugin = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Show what there is: a name and a sentence a row."""
+    from graft import registry
+
+    if kind not in registry.KINDS:
+        raise UsageError(f"graft list {kind}: possible are {', '.join(registry.KINDS)}.{did_you_mean(kind, registry.KINDS)}")
+    _plugins(plugin)
+    rows = [{"name": n, "sentence": registry.sentence(kind, n)} for n in registry.names(kind)]
+    if as_json:
+        _print_json({kind: rows})
+        return
+    width = max(len(r["name"]) for r in rows)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['sentence']}")
+
+
+def _plugins(files: list[str]) -> None:
+    from graft import registry
+
+    for file in files:
+        registry.plugin(file)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _show(rendered: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(rendered)
+
+
+def version(value: bool) -> None:
+    if value:
+        from graft import __version__
+
+        print(f"graft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Transfer learning with proof: choose a pretrained model, carry it over, show that it helped."""
+
+
+def main(command: Callable[..., Any] = app) -> None:
+    """Run the command line; a GraftError is one line on standard error and its exit code."""
+    _quiet_libraries()
+    try:
+        command()
+    except GraftError as e:
+        print(f"graft: {' '.join(str(e).split())}", file=sys.stderr)
+        sys.exit(e.code)
+    except KeyboardInterrupt:
+        print("graft: interrupted", file=sys.stderr)
+        sys.exit(Stopped.code)
+    except BrokenPipeError:  # the reader of our output has gone, as in `graft predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _quiet_libraries() -> None:
+    """What libraries print about themselves is noise here; set before any of them is imported."""
+    for key, value in {
+        "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    }.items():  # fmt: skip
+        os.environ.setdefault(key, value)
+
+
+if __name__ == "__main__":
+    main()

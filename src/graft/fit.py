@@ -1,0 +1,275 @@
+"""The way of a run: read, choose the backbone, climb the ladder, prove, write the folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from graft import evidence, ladder, outcome, rank, recipe, registry, report, sources, storage, train
+from graft.backbones import split
+from graft.data import Data
+from graft.errors import DataError, SetupError, UsageError
+from graft.files import slug, write_json, write_whole
+from graft.recipe import Recipe, Rung
+from graft.run import Run
+from graft.session import Clock, Decisions, Session, pick_device
+from graft.tasks import Task
+from graft.voice import Voice
+from graft.workplace import Workplace
+
+DEFAULT_BUDGET = 300.0  # seconds
+RANK_SHARE = 0.3  # of the budget, at most, for choosing the backbone
+KEPT = (
+    "recipe.toml", "model.json", "weights.safetensors", "log.jsonl", "predictions.parquet",
+    "report.json", "report.html", "README.md",
+)  # fmt: skip
+
+
+@dataclass
+class Request:
+    """What a person asked for, before anything was read."""
+
+    data: Any
+    backbone: str = "auto"
+    recipe: str | Path | None = None
+    set: Sequence[str] = ()
+    budget: str | float | None = None
+    seed: int | None = None
+    out: str | Path | None = None
+    zoo: str | Path | None = None
+    device: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    plugins: Sequence[str | Path] = ()
+    task: str = "auto"
+    text: str = ""
+    label: str = ""
+    max_bad: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+
+def fit(
+    data: Any,
+    *,
+    backbone: str = "auto",
+    recipe: str | Path | None = None,
+    set: Sequence[str] = (),
+    budget: str | float | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    zoo: str | Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    plugins: Sequence[str | Path] = (),
+    task: str = "auto",
+    text: str = "",
+    label: str = "",
+    max_bad: float | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Choose a pretrained model for the data, carry it over, prove that it helped, and write a run folder.
+
+    `data` is a folder of class folders, a table with texts and labels, a frame, a list of (x, label), or a
+    `recipe.toml` of an earlier run. `recipe` ("probe > finetune:depth=2") runs that and the controls, with no
+    clock; without it rungs are climbed for `budget` (seconds, or "5m"). `out` is the run folder.
+
+    Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
+    """
+    request = Request(
+        data, backbone, recipe, set, budget, seed, out, zoo, device, resume, overwrite, plugins, task, text, label, max_bad
+    )
+    return start(request, Voice(quiet))
+
+
+def start(request: Request, voice: Voice) -> Run:
+    """`fit` with the voice that the command line made."""
+    for file in request.plugins:
+        registry.plugin(file)
+    asked, source, budget = settle(request)
+    chosen_task, why = sources.task_for(source, asked.task)
+    _check_methods(asked, chosen_task)
+    if asked.backbone != "auto":
+        split(asked.backbone)  # an unknown source is said before any work
+    device = pick_device(asked.device)
+    out = Path(request.out) if request.out else _default_out(asked.data, request.resume)
+    with Workplace(out, request.resume, request.overwrite) as place:
+        if place.state == "complete":
+            run = Run(out)
+            _check_same(run, asked)
+            voice.say(f"{out} is complete:")
+            return run
+        decisions = Decisions(place.path / "decisions.json")
+        clock = Clock(budget, decisions.made.get("spent", 0.0), request.started)
+        voice.say(f"{asked.data} -> {why}")
+        data = chosen_task.read(source, asked)
+        _tell(data, voice)
+        session = Session(place, voice, replace(asked, task=chosen_task.name), chosen_task, data, clock, decisions, device)
+        _same_request(session)
+        write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
+        _work(session, request, out)
+        place.finish([*KEPT, *(["assets"] if (place.path / "assets").exists() else [])])
+    return Run(out)
+
+
+def _work(s: Session, request: Request, out: Path) -> None:
+    """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
+    ranking = s.timed("rank", lambda: _choose(s, request))
+    arms, left_out = ladder.climb(s)
+    found = evidence.gather(s, arms)
+    said = s.timed("report", lambda: outcome.report(s, arms, found, ranking, left_out, out.resolve()))
+    model = ladder.model_of(s, found.arms[found.chosen])
+    import pyarrow.parquet as pq
+
+    pq.write_table(outcome.predictions(s, arms, found), s.folder / "predictions.parquet")
+    write_whole(s.folder / "recipe.toml", said["recipe"])
+    said = report.finite({**said, "seconds": round(s.clock.spent(), 2)})
+    write_json(s.folder / "report.json", said)
+    write_whole(s.folder / "report.html", report.to_html(said))
+    write_whole(s.folder / "README.md", report.model_card(said))
+    if not (s.folder / "log.jsonl").exists():
+        write_whole(s.folder / "log.jsonl", "")
+    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), KEPT)
+
+
+# --------------------------------------------------------------------------------------- the request
+
+
+def settle(request: Request) -> tuple[Recipe, Any, float | None]:
+    """(recipe as far as it is known, resolved source, budget). Raises UsageError."""
+    if isinstance(request.data, str | Path) and str(request.data).endswith(".toml"):
+        asked = recipe.load_toml(Path(request.data))
+        if asked.plugins and not request.plugins:
+            raise UsageError(f"{request.data} used the plugin {asked.plugins[0]}: give --plugin FILE, graft runs none unasked")
+        if not asked.rungs:
+            raise UsageError(f"{request.data}: has no stages; write [[stages]] with methods = [\"finetune\"]")
+        source, name = sources.resolve(asked.data)
+    else:
+        source, name = sources.resolve(request.data)
+        asked = Recipe(rungs=_rungs(request.recipe))
+    budget = recipe.parse_budget(request.budget)
+    if budget is None and not asked.rungs:
+        budget = DEFAULT_BUDGET
+    asked = replace(asked, rungs=asked.rungs or ladder.rungs(), data=name)
+    asked = replace(asked, **_given(request))
+    asked = recipe.override(asked, request.set)
+    names = [r.name for r in asked.rungs]
+    if len(set(names)) < len(names):
+        raise UsageError(f"rungs need different names: {', '.join(names)}")
+    return asked, source, budget
+
+
+def _given(request: Request) -> dict[str, Any]:
+    """What the request says over the recipe's own values."""
+    given: dict[str, Any] = {}
+    for key, open_value in (("backbone", "auto"), ("device", "auto"), ("task", "auto"), ("text", ""), ("label", "")):
+        if getattr(request, key) != open_value:
+            given[key] = getattr(request, key)
+    for key in ("seed", "max_bad"):
+        if getattr(request, key) is not None:
+            given[key] = getattr(request, key)
+    if request.plugins:
+        given["plugins"] = tuple(str(Path(p).resolve()) for p in request.plugins)
+    return given
+
+
+def _rungs(text: str | Path | None) -> tuple[Rung, ...]:
+    if text is None:
+        return ()
+    if str(text).endswith(".toml"):
+        return recipe.load_toml(Path(text)).rungs
+    return (Rung("recipe", recipe.parse_stages(str(text))),)
+
+
+def _check_methods(asked: Recipe, task: Task) -> None:
+    """Names, options and conflicts of every stage, before anything is read."""
+    for rung in asked.rungs:
+        for stage in rung.stages:
+            train.loop.check(stage, task, train.methods_of(stage))
+        if rung.name == "recipe" and all(not train.solves(x) and not _supervised(x) for x in rung.stages):
+            raise UsageError(f"{recipe.short_form(rung.stages)}: no stage answers the task; end with probe or finetune")
+
+
+def _supervised(stage: recipe.Stage) -> bool:
+    return all(m.supervised for m in train.methods_of(stage))
+
+
+def _default_out(data: str, resume: bool) -> Path:
+    """runs/NAME, with a number behind it where that is taken."""
+    base = Path("runs") / slug(re.sub(r"[<>]", "", Path(data).name.split(".")[0]) or "run")
+    taken = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in range(1, 10_000))
+    if resume:
+        return base
+    return next(p for p in taken if not p.exists() and not Path(f"{p}.partial").exists())
+
+
+def _check_same(run: Run, asked: Recipe) -> None:
+    """`--resume` on a finished run prints it; other data or another seed were not meant to be it."""
+    made = recipe.load_toml(run.folder / "recipe.toml")
+    for key in ("data", "seed"):
+        if getattr(made, key) != getattr(asked, key):
+            raise UsageError(
+                f"{run.folder} is complete, made with {key} = {getattr(made, key)!r}, and {getattr(asked, key)!r} was asked for; "
+                "give another --out, or --overwrite"
+            )
+
+
+def _same_request(s: Session) -> None:
+    """What an unfinished run was asked for must be what is asked for now; raises UsageError, DataError."""
+    now = {"recipe": json.loads(json.dumps(asdict(s.recipe))), "data": s.data.fingerprint()}
+    before = s.decisions.once("request", lambda: now)
+    if before["data"] != now["data"]:
+        raise DataError(f"{s.recipe.data}: the data changed since {s.folder} was begun; --overwrite starts anew")
+    different = [k for k, v in now["recipe"].items() if before["recipe"].get(k) != v and k != "device"]
+    if different:
+        raise UsageError(f"{s.folder} was begun with another {', '.join(different)}; --overwrite starts anew")
+
+
+def _tell(data: Data, voice: Voice) -> None:
+    """What was read and what was assumed, in a few lines."""
+    voice.say(f"  {len(data.labels)} classes; {len(data.train)} train, {len(data.valid)} validation, {len(data.test)} test")
+    for n in data.notes:
+        if n.kind == "found":
+            voice.say(f"  {n.text}")
+        elif n.items:
+            voice.say(f"  {n.text}: {', '.join(n.items[:3])}{' ...' if len(n.items) > 3 else ''}")
+        else:
+            voice.say(f"  {n.text}")
+
+
+def _choose(s: Session, request: Request) -> rank.Ranking | None:
+    """Settle the backbone: as named, or the best of the candidates. Decided once."""
+    if s.recipe.backbone != "auto":
+        s.origin()
+        if s.origin().modality != s.task.modality:
+            raise UsageError(
+                f"{s.recipe.backbone} takes a {s.origin().modality}; {s.task.name} needs a {s.task.modality} backbone"
+            )
+        return None
+    made = s.decisions.once("rank", lambda: asdict(_rank(s, request)))
+    ranking = rank.Ranking(**{**made, "candidates": [rank.Candidate(**c) for c in made["candidates"]]})
+    if ranking.choice is None:
+        broken = "; ".join(f"{c.name}: {c.error}" for c in ranking.candidates)
+        raise SetupError(f"no candidate can be used: {broken}")
+    s.recipe = replace(s.recipe, backbone=ranking.choice)
+    s.voice.say(f"  backbone {ranking.choice}" + (f": {ranking.sentence()}" if len(ranking.candidates) > 1 else ""))
+    return ranking if len(ranking.candidates) > 1 else None
+
+
+def _rank(s: Session, request: Request) -> rank.Ranking:
+    names, skipped = rank.candidates_for(s.task, rank.zoo_folders(request.zoo), s.voice)
+    if not names:
+        raise rank.no_candidate(s.task, skipped)
+    if len(names) == 1:
+        return rank.Ranking([rank.Candidate(names[0])], names[0], skipped=skipped)
+    limit = s.clock.spent() + RANK_SHARE * s.clock.budget if s.clock.budget is not None else float("inf")
+    ranking = rank.rank(
+        s.task, s.data.train, names, seed=s.recipe.seed, device=s.device, voice=s.voice, more=lambda: s.clock.spent() < limit
+    )
+    ranking.skipped = skipped
+    return ranking

@@ -1,0 +1,247 @@
+"""Which way of carrying knowledge over: rungs climbed under a budget, each kept only if measurably better."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft import defaults, evaluate, features, recipe, storage, train
+from graft.backbones import _weights
+from graft.evaluate import Score
+from graft.files import read_json, slug, write_json, write_whole
+from graft.model import Model
+from graft.recipe import Rung, Stage
+from graft.session import Session
+
+ALPHA = 0.05  # one-sided level at which a costlier rung counts as better
+FEWEST_STEPS = 24  # a training rung that cannot make so many is not started
+REPORT_SECONDS = 8.0  # kept back for measuring and writing at the end
+LADDER = ("nearest_neighbour", "probe", "finetune", "probe > finetune")
+
+
+@dataclass
+class Arm:
+    """A rung that ran: where it lies, what it answered on validation, and whether it was kept."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    folder: Path
+    seconds: float
+    frozen: bool  # the backbone is the pretrained one, untouched
+    head: dict[str, Any]
+    valid: np.ndarray
+    score: Score
+    kept: bool = False
+    why: str = ""
+
+    def cost(self) -> int:
+        """Steps of training, which decide between equals: fewer is cheaper."""
+        return 0 if self.frozen else 1
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        s = self.score
+        return {
+            "name": self.name, "value": s.value, "low": s.low, "high": s.high,
+            "seconds": round(self.seconds, 2), "kept": self.kept, "why": self.why,
+            "recipe": recipe.short_form(self.stages),
+        }  # fmt: skip
+
+
+def name_of(stages: Sequence[Stage]) -> str:
+    """A rung's name: its methods, joined."""
+    return "_".join(m.partition(":")[0] for s in stages for m in s.methods)
+
+
+def rungs() -> tuple[Rung, ...]:
+    """The ladder that is climbed where nobody names a recipe."""
+    parsed = [recipe.parse_stages(text) for text in LADDER]
+    return tuple(Rung(name_of(stages), stages) for stages in parsed)
+
+
+def control_rungs() -> tuple[Rung, ...]:
+    """The rungs that stand beside every chosen model as controls."""
+    return rungs()[:2]
+
+
+def climb(s: Session) -> tuple[list[Arm], list[dict[str, str]]]:
+    """(rungs that ran, rungs left out with the reason), in order; one of the first is `kept`."""
+    arms: list[Arm] = []
+    left_out: list[dict[str, str]] = []
+    best: Arm | None = None
+    for i, rung in enumerate(s.recipe.rungs):
+        plan = s.decisions.once(f"plan {rung.name}", lambda r=rung, b=best, k=i: _plan(s, r, b, s.recipe.rungs[k + 1 :]))
+        if plan.get("skip"):
+            left_out.append({"name": rung.name, "why": plan["skip"]})
+            s.voice.say(f"  {rung.name}: left out, {plan['skip']}")
+            continue
+        stages = tuple(recipe.stage_from(p) for p in plan["stages"])
+        arm = s.timed(rung.name, lambda r=rung, st=stages, p=plan: run(s, r.name, st, p.get("seconds")))
+        arms.append(arm)
+        best = _compare(s, best, arm)
+        s.voice.say(f"  {arm.name}: {arm.score.value:.1%} on validation ({arm.seconds:.0f} s). {arm.why}")
+    assert best is not None
+    for arm in arms:
+        arm.kept = arm is best
+    return arms, left_out
+
+
+def _compare(s: Session, best: Arm | None, arm: Arm) -> Arm:
+    """The better of two arms; the newcomer must be measurably better, for it costs more."""
+    if best is None:
+        arm.why = "first"
+        return arm
+    truth = evaluate.truth_of(s.task, s.data.valid)
+    pair = evaluate.paired(s.task, arm.valid, best.valid, truth, s.recipe.seed)
+    said = f"{100 * pair.difference:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}] against {best.name}"
+    if pair.p < ALPHA or (best.cost() >= arm.cost() and pair.difference > 0):
+        arm.why = f"better: {said}, p {pair.p:.3f}"
+        best.why = f"{best.why}; replaced by {arm.name}"
+        return arm
+    arm.why = f"not kept: {said}, p {pair.p:.2f}"
+    return best
+
+
+# ------------------------------------------------------------------------------------------- plans
+
+
+def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dict[str, Any]:
+    """The stages of a rung with all their numbers, or why it is left out. Made once, then kept."""
+    n, modality = len(s.data.train), s.task.modality
+    stages = tuple(defaults.resolve(stage, modality, n) for stage in rung.stages)
+    trained = [i for i, stage in enumerate(stages) if not train.solves(stage)]
+    plan: dict[str, Any] = {"stages": [recipe.plain_stage(stage) for stage in stages]}
+    if s.clock.budget is None or not trained:
+        return plan
+    if best is not None and best.score.value == 1.0:
+        return {"skip": f"{best.name} makes no mistake on validation: nothing more helps"}
+    step, answer = s.decisions.once("speed", lambda: _speed(s, stages[trained[0]]))
+    later = sum(1 for r in rest if any(not train.solves(x) for x in r.stages))
+    end = REPORT_SECONDS + answer * (len(s.data.valid) + len(s.data.test))
+    room = s.clock.left() - end - answer * len(s.data.valid) * later
+    wanted = sum(_steps(stages[i], n) for i in trained)
+    fit = int(room / step)
+    if later and fit / (1 + later) >= wanted / 2:
+        fit //= 1 + later  # both rungs get a fair share where each can do half of what it wants
+    if fit < min(FEWEST_STEPS, wanted):
+        return {"skip": f"{max(fit, 0)} steps fit into the {max(s.clock.left(), 0):.0f} s left, {min(FEWEST_STEPS, wanted)} are needed"}
+    if fit < wanted:
+        share = fit / wanted
+        stages = tuple(
+            replace(x, epochs=round((x.epochs or 1) * share, 4)) if i in trained else x for i, x in enumerate(stages)
+        )
+        plan["stages"] = [recipe.plain_stage(x) for x in stages]
+    return {**plan, "seconds": room}
+
+
+def _steps(stage: Stage, n: int) -> int:
+    return max(1, round((stage.epochs or 1) * n / (stage.batch or 32)))
+
+
+def _speed(s: Session, stage: Stage) -> tuple[float, float]:
+    """(seconds of a training step, seconds of an answer a sample), measured on a copy that is thrown away."""
+    model = copy.deepcopy(s.fresh())
+    methods = train.methods_of(stage)
+    times = [time.monotonic()]
+    for record in train.loop.steps(model, s.task, stage, s.data, methods, seed=s.recipe.seed, origin=s.origin):
+        times.append(time.monotonic())
+        record.stop = record.step >= 4
+    steps = sorted(b - a for a, b in zip(times[1:], times[2:], strict=False)) or [times[1] - times[0]]
+    some = s.data.valid[:48]
+    start = time.monotonic()
+    model.predict(some, s.task)
+    return 1.1 * sum(steps) / len(steps), (time.monotonic() - start) / len(some)
+
+
+# -------------------------------------------------------------------------------------------- arms
+
+
+def run(s: Session, name: str, stages: tuple[Stage, ...], seconds: float | None = None) -> Arm:
+    """Train a rung, or take it from the work folder where an earlier life finished it."""
+    folder = s.folder / "arms" / slug(name)
+    if not (folder / "arm.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        before = s.decisions.made.get(f"seconds {name}", 0.0)
+        start = time.monotonic()
+        deadline = start + seconds - before if seconds is not None else None
+        try:
+            _train(s, name, stages, folder, deadline)
+        finally:
+            s.decisions.set(f"seconds {name}", before + time.monotonic() - start)
+    return load(s, name)
+
+
+def _train(s: Session, name: str, stages: tuple[Stage, ...], folder: Path, deadline: float | None) -> None:
+    model = s.fresh()
+    rung = train.Rung(
+        name, stages, folder / "checkpoints", s.folder / "log.jsonl", s.recipe.seed, s.voice, s.origin, deadline, s.remember
+    )
+    train.fit(model, s.task, s.data, rung)
+    frozen = all(train.solves(stage) for stage in stages)
+    decoded = answers(s, model, frozen, "valid")
+    tensors = storage.tensors_of(model)
+    if frozen:
+        tensors = {k: v for k, v in tensors.items() if k.startswith("head.")}
+    storage.save_tensors(folder / "weights.safetensors", tensors)
+    save_array(folder / "valid.npy", decoded)
+    head: Any = model.head
+    write_json(
+        folder / "arm.json",
+        {"stages": [recipe.plain_stage(x) for x in rung.done()], "frozen": frozen, "head": head.describe()},
+    )
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def load(s: Session, name: str) -> Arm:
+    """A finished arm from the work folder."""
+    folder = s.folder / "arms" / slug(name)
+    said = read_json(folder / "arm.json")
+    valid = np.load(folder / "valid.npy", allow_pickle=False)
+    truth = evaluate.truth_of(s.task, s.data.valid)
+    score = evaluate.score(s.task, valid, truth, s.recipe.seed)
+    stages = tuple(recipe.stage_from(p) for p in said["stages"])
+    seconds = s.decisions.made.get(f"seconds {name}", 0.0)
+    return Arm(name, stages, folder, seconds, said["frozen"], said["head"], valid, score)
+
+
+def model_of(s: Session, arm: Arm) -> Model:
+    """The trained model of an arm."""
+    model = s.fresh()
+    tensors = _weights.read_weights(arm.folder, "weights.safetensors")
+    model.head = storage.load_head(arm.head, tensors).to(s.device)
+    if not arm.frozen:
+        own = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
+        _weights.fit_weights(model.backbone, own, str(arm.folder), new=r"^source_head\.")
+    return model.eval()
+
+
+def answers(s: Session, model: Model, frozen: bool, part: str) -> np.ndarray:
+    """Decoded answers on a part of the data, [n, ...]; frozen backbones answer from the cached pass."""
+    if frozen:
+        return np.asarray(features.answers(model, s.task, s.table(part)))
+    with s.voice.bar(f"answers on {part}", len(s.part(part))) as tick:
+        return np.asarray(model.predict(s.part(part), s.task, tick=tick))
+
+
+def test_answers(s: Session, arm: Arm) -> np.ndarray:
+    """Answers of an arm on the test part, made once."""
+    file = arm.folder / "test.npy"
+    if not file.exists():
+        save_array(file, answers(s, model_of(s, arm), arm.frozen, "test"))
+    return np.asarray(np.load(file, allow_pickle=False))
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """An npy file, whole or not at all."""
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_whole(path, buffer.getvalue())

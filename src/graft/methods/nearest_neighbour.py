@@ -1,0 +1,52 @@
+"""Nearest neighbours: the vote of the most similar training samples, by cosine of frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from graft.features import Table
+from graft.heads import NeighbourHead, neighbour_scores
+from graft.methods import Method
+from graft.model import Batch, Model
+from graft.recipe import note
+from graft.tasks import Task
+
+CHOICES = (1, 3, 5, 10, 20)
+MOST_QUERIES = 2000  # samples on which k is chosen: the table of similarities stays in memory
+
+
+@dataclass
+class NearestNeighbour(Method):
+    """k nearest neighbours (Cover and Hart 1967) with k chosen by leave-one-out accuracy on the training part."""
+
+    tunes: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
+    k: int = field(default=0, metadata=note("neighbours that vote; 0: chosen by leave-one-out"))
+
+    def solve(self, model: Model, task: Task, features: Table, batch: Batch) -> None:
+        bank, votes = F.normalize(features.pooled, dim=1), batch.y  # [n, d], [n, classes]
+        k = self.k or best_k(bank, votes)
+        head = NeighbourHead(len(bank), bank.shape[1], votes.shape[1], min(k, len(bank)))
+        head.bank.copy_(bank)
+        head.votes.copy_(votes)
+        model.head = head.to(next(model.backbone.parameters()).device)
+
+
+def best_k(bank: torch.Tensor, votes: torch.Tensor, temperature: float = 0.07) -> int:
+    """The k of `CHOICES` with the best leave-one-out accuracy; the smallest of equals."""
+    n = len(bank)
+    rows = torch.linspace(0, n - 1, min(n, MOST_QUERIES)).long()
+    similar = bank[rows] @ bank.T
+    similar[torch.arange(len(rows)), rows] = -torch.inf  # a sample has no vote on itself
+    truth = votes[rows].argmax(dim=1)
+    best, found = 1, -1.0
+    for k in (c for c in CHOICES if c < n):
+        scores = neighbour_scores(similar, votes, k, temperature)
+        accuracy = float((scores.argmax(dim=1) == truth).double().mean())
+        if accuracy > found:
+            best, found = k, accuracy
+    return best

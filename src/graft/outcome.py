@@ -1,0 +1,162 @@
+"""Everything a finished run says, gathered: the report, the predictions and the recipe that repeats it."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import io
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft import evaluate, evidence, recipe, storage, train
+from graft.data import Data, Sample
+from graft.evidence import Evidence
+from graft.ladder import Arm
+from graft.model import Card
+from graft.rank import Ranking
+from graft.recipe import Rung
+from graft.session import Session
+
+FORMAT = 1
+
+
+def repeatable(s: Session, arms: list[Arm]) -> str:
+    """The recipe of this run with every number that was used; it decides nothing by a clock."""
+    rungs = tuple(Rung(a.name, a.stages) for a in arms)
+    return recipe.dump_toml(replace(s.recipe, rungs=rungs, device=s.device))
+
+
+def predictions(s: Session, arms: list[Arm], found: Evidence) -> Any:
+    """A table [id, split, model, truth, score_LABEL ...]: validation of every rung, test of the chosen and controls."""
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {k: [] for k in ("id", "split", "model", "truth")}
+    blocks: list[np.ndarray] = []
+    blocks_of = [("valid", a.name, s.data.valid, a.valid) for a in found.arms.values()]
+    blocks_of += [("test", name, s.data.test, a) for name, a in found.answers.items()]
+    for split, model, samples, answers in blocks_of:
+        columns["id"].extend(x.id for x in samples)
+        columns["split"].extend([split] * len(samples))
+        columns["model"].extend([model] * len(samples))
+        columns["truth"].extend(x.y for x in samples)
+        blocks.append(answers)
+    scores = np.concatenate(blocks)
+    return pa.table({**columns, **{f"score_{label}": scores[:, i] for i, label in enumerate(s.task.labels)}})
+
+
+def report(s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None, left_out: list[dict[str, str]], out: Path) -> dict[str, Any]:
+    """The report as plain values; `report.json` and the page are made of it."""
+    chosen = found.chosen
+    measure = next(iter(found.scores[chosen]))
+    own = {name: scores[measure] for name, scores in found.scores.items()}
+    truth = np.asarray(evaluate.truth_of(s.task, s.data.test))
+    answers = found.answers[chosen]
+    table = evaluate.confusion(answers, truth)
+    scores: dict[str, Any] = {n: {"test": {k: v.plain() for k, v in m.items()}} for n, m in found.scores.items()}
+    for a in found.arms.values():
+        scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
+    return {
+        "format": FORMAT,
+        "run": str(out),
+        "title": out.name,
+        "graft": storage.versions()["graft-learn"],
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "task": {"name": s.task.name, "labels": list(s.task.labels)},
+        "measure": measure,
+        "chosen": chosen,
+        "headline": own[chosen].plain(),
+        "verdict": evidence.verdict(chosen, measure, own, found.against),
+        "backbone": card(s.origin().card, s.recipe.backbone),
+        "controls": {n: brief(own[n]) for n in ("majority", "nearest_neighbour", "probe") if n in own},
+        "against": {n: {"difference": p.difference, "low": p.low, "high": p.high, "p": p.p} for n, p in found.against.items()},
+        "rungs": [a.plain() for a in arms],
+        "left_out": left_out,
+        "scores": scores,
+        "confusion": table.tolist(),
+        "per_class": evaluate.per_class(table, s.task.labels),
+        "calibration": evaluate.calibration(answers, truth),
+        "mistakes": [mistake(s, s.data.test[i], answers[i]) for i in evaluate.worst(answers, truth)],
+        "curves": curves(s.folder / "log.jsonl"),
+        "rank": ranking.plain() if ranking else None,
+        "data": data_card(s.data, s.recipe.data),
+        "recipe": repeatable(s, arms),
+        "seconds": round(s.clock.spent(), 2),
+        "timeline": [{"what": k, "seconds": round(v, 2)} for k, v in s.timeline.items()],
+        "environment": {**storage.versions(), "device": s.device, "budget": s.clock.budget, "seed": s.recipe.seed},
+    }  # fmt: skip
+
+
+def brief(score: evaluate.Score) -> dict[str, float]:
+    return {"value": score.value, "low": score.low, "high": score.high}
+
+
+def card(known: Card, name: str) -> dict[str, Any]:
+    return {**asdict(known), "name": name}
+
+
+def mistake(s: Session, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
+    """One wrong answer as a person can look at it."""
+    said = int(answer.argmax())
+    text = sample.x if isinstance(sample.x, str) else None
+    return {
+        "id": sample.id, "truth": sample.y, "predicted": s.task.labels[said], "probability": float(answer[said]),
+        "text": text[:400] if text else None, "picture": None if text is not None else thumbnail(sample.x),
+    }  # fmt: skip
+
+
+def thumbnail(x: Any, side: int = 144) -> str | None:
+    """A small JPEG as a data address."""
+    from graft.pictures import open_picture
+
+    try:
+        picture = open_picture(x)
+    except Exception:  # the page does without: a thumbnail is not worth a run
+        return None
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def curves(log: Path) -> dict[str, Any]:
+    """Loss by step and validation by step, a curve a rung; stages follow one another."""
+    found: dict[str, Any] = {}
+    offset: dict[tuple[str, int], int] = {}
+    for line in train.read_log(log):
+        curve = found.setdefault(line["rung"], {"step": [], "loss": [], "valid": []})
+        key = (line["rung"], line["stage"])
+        if key not in offset:
+            offset[key] = curve["step"][-1] if curve["step"] else 0
+        step = line["step"] + offset[key]
+        if "valid" in line:
+            curve["valid"].append({"step": step, "value": line["valid"]})
+        else:
+            values = [v for v in line["terms"].values() if v is not None]
+            curve["step"].append(step)
+            curve["loss"].append(sum(values) if values else None)
+    return found
+
+
+def data_card(data: Data, source: str) -> dict[str, Any]:
+    """Counts by part and class, and what was found, assumed and left out."""
+    parts = {"train": data.train, "valid": data.valid, "test": data.test}
+    classes = {
+        label: {name: sum(1 for x in part if x.y == label) for name, part in parts.items()} for label in data.labels
+    }
+    notes = [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in data.notes]
+    sizes = {name: len(part) for name, part in parts.items()}
+    return {"source": source, **sizes, "classes": classes, "notes": notes, "fingerprint": data.fingerprint()}
+
+
+def summary(report: dict[str, Any]) -> dict[str, Any]:
+    """The one JSON object of `graft fit --json`."""
+    head = report["headline"]
+    rungs = [{k: r[k] for k in ("name", "value", "low", "high", "seconds", "kept", "why")} for r in report["rungs"]]
+    return {
+        "run": report["run"], "task": report["task"]["name"], "backbone": report["backbone"]["name"],
+        "measure": report["measure"], "value": head["value"], "low": head["low"], "high": head["high"], "n": head["n"],
+        "controls": report["controls"], "rungs": rungs, "seconds": report["seconds"],
+    }  # fmt: skip

@@ -1,0 +1,68 @@
+"""Predictions out of a run: csv, jsonl or parquet, to a file or to standard output."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.errors import UsageError
+from graft.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def check_out(out: str) -> None:
+    """Refuse an output file of an unknown kind before any work; raises UsageError."""
+    if out and Path(out).suffix not in SUFFIXES:
+        raise UsageError(f"--out {out}: end the name in {', '.join(SUFFIXES)}")
+    if out and not Path(out).resolve().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {Path(out).resolve().parent}")
+
+
+def bad_rows(table: pd.DataFrame) -> list[str]:
+    """Items that could not be read, with the reason."""
+    if "error" not in table.columns:
+        return []
+    wrong = table[table["error"].notna()]
+    return [f"{i} ({e})" for i, e in zip(wrong["id"], wrong["error"], strict=True)]
+
+
+def write(table: pd.DataFrame, out: str, as_json: bool) -> None:
+    """Write the table whole; to standard output as csv, or as JSON lines."""
+    if out.endswith(".parquet"):
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        write_whole(Path(out), buffer.getvalue())
+    elif out:
+        write_whole(Path(out), lines(table) if out.endswith(".jsonl") else csv(table))
+    else:
+        sys.stdout.write(lines(table) if as_json else csv(table))
+        sys.stdout.flush()
+
+
+def lines(table: pd.DataFrame) -> str:
+    """JSON lines; a missing value is left out."""
+    rows = table.to_dict("records")
+    kept = ({k: v for k, v in r.items() if not (isinstance(v, float) and math.isnan(v))} for r in rows)
+    return "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in kept)
+
+
+def csv(table: pd.DataFrame) -> str:
+    """Comma-separated values; texts that a spreadsheet would run as a formula get a quote before them."""
+    safe = table.copy()
+    for column in safe.columns:
+        if not safe[column].dtype.kind == "f":
+            safe[column] = [_harmless(v) for v in safe[column]]
+    safe.columns = [_harmless(c) for c in safe.columns]
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,142 @@
+"""A finished run: its model, report and predictions, from the folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft import evaluate, evidence, outcome, sources, storage
+from graft.data import Sample
+from graft.errors import DataError, some
+from graft.files import read_json
+from graft.recipe import Recipe
+from graft.session import pick_device
+from graft.voice import Voice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graft.model import Model
+    from graft.tasks import Task
+
+
+class Run:
+    """A run folder. Raises UsageError where none is, DataError where it was changed since it was written."""
+
+    def __init__(self, folder: str | Path, device: str = "auto") -> None:
+        self.folder = Path(folder)
+        self.device = pick_device(device)
+        self.meta = storage.read_meta(self.folder)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The report as plain values: report.json."""
+        found: dict[str, Any] = read_json(self.folder / "report.json")
+        return found
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the scores."""
+        return tuple(self.meta["task"]["labels"])
+
+    @cached_property
+    def _loaded(self) -> tuple[Model, Task]:
+        model, task, _ = storage.load_model(self.folder)
+        return model.to(self.device), task
+
+    @property
+    def model(self) -> Model:
+        """The trained model, a torch module in evaluation mode."""
+        return self._loaded[0]
+
+    def predict(self, inputs: Any, top_k: int = 1, voice: Voice | None = None) -> pd.DataFrame:
+        """Classes of files, folders, tables, frames or lists.
+
+        Columns: id, label, probability (and label_2, probability_2 ... for `top_k`), then score_LABEL for
+        every class; `error` has the reason for an item that could not be read. Raises UsageError, DataError.
+        """
+        import pandas as pd
+
+        voice = voice or Voice(quiet=True)
+        model, task = self._loaded
+        samples, notes = task.inputs(sources.inputs(inputs))
+        bad = [item for n in notes if n.kind == "skipped" for item in n.items]
+        if not samples and bad:
+            raise DataError(f"nothing could be read: {some(bad)}")
+        with voice.bar("predict", len(samples)) as tick:
+            answers = np.asarray(model.predict(samples, task, tick=tick)).reshape(len(samples), -1)
+        return pd.DataFrame(_rows(samples, answers, self.labels, max(1, min(top_k, len(self.labels))), bad))
+
+    def evaluate(self, data: Any, *, text: str = "", label: str = "", max_bad: float = 0.01, voice: Voice | None = None) -> dict[str, Any]:
+        """Measure the model on labelled data: its test part where it has one, else all of it.
+
+        Returns the object of `graft evaluate --json`. The control is the commonest class of the training
+        part. Raises DataError for labels that the model does not know.
+        """
+        import time
+
+        start = time.monotonic()
+        voice = voice or Voice(quiet=True)
+        model, task = self._loaded
+        source, name = sources.resolve(data)
+        schema = task.schema or {}
+        asked = Recipe(data=name, text=text or schema.get("text", ""), label=label or schema.get("label", ""), max_bad=max_bad)
+        kept = task.schema
+        parts, notes = task.parts(source, asked)
+        task.schema = kept
+        samples, part = test_part(parts)
+        strange = sorted({s.y for s in samples} - set(self.labels))
+        if strange:
+            raise DataError(f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}")
+        with voice.bar(f"evaluate on {part}", len(samples)) as tick:
+            answers = np.asarray(model.predict(samples, task, tick=tick))
+        truth = evaluate.truth_of(task, samples)
+        found = evaluate.scores(task, answers, truth, 0)
+        measure, own = next(iter(found.items()))
+        counts = {k: v["train"] for k, v in self.report["data"]["classes"].items()}
+        always = evidence.majority(self.labels, [k for k, n in counts.items() for _ in range(n)], len(samples))
+        control = evaluate.score(task, always, truth, 0)
+        return {
+            **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
+            "controls": {evidence.MAJORITY: outcome.brief(control)}, "seconds": round(time.monotonic() - start, 2),
+            "data": name, "part": part, "scores": {k: v.plain() for k, v in found.items()},
+            "notes": [n.text for n in notes],
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        head = self.report["headline"]
+        return f"Run({str(self.folder)!r}, {self.report['chosen']}, {self.report['measure']} {head['value']:.3f})"
+
+
+def test_part(parts: dict[str, list[Sample]]) -> tuple[list[Sample], str]:
+    """(samples, what they are): the test part, else a validation part, else all."""
+    for name in ("test", "valid", "all", "train"):
+        if parts.get(name):
+            return parts[name], name
+    raise DataError("there is nothing to evaluate on")
+
+
+def _rows(samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str], top_k: int, bad: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for sample, answer in zip(samples, answers, strict=True):
+        order = np.argsort(-answer, kind="stable")[:top_k]
+        row: dict[str, Any] = {"id": sample.id}
+        for place, c in enumerate(order, 1):
+            behind = f"_{place}" if place > 1 else ""
+            row[f"label{behind}"], row[f"probability{behind}"] = labels[c], float(answer[c])
+        rows.append({**row, **{f"score_{label}": float(p) for label, p in zip(labels, answer, strict=True)}})
+    for item in bad:
+        name, _, why = item.partition(" (")
+        rows.append({"id": name, "error": why.rstrip(")")})
+    return rows
+
+
+def load(folder: str | Path, device: str = "auto") -> Run:
+    """Open a finished run: `graft.load("runs/photos")`. Raises UsageError, DataError."""
+    return Run(folder, device)
+
+

@@ -1,0 +1,130 @@
+"""What lives as long as one fit: the folder, the clock, the decisions, the data and the backbone."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graft import backbones, features
+from graft.data import Data, Sample
+from graft.errors import SetupError
+from graft.features import Table
+from graft.files import read_json, write_json
+from graft.methods import freeze
+from graft.model import Backbone, Model
+from graft.recipe import Recipe
+from graft.tasks import Task
+from graft.voice import Voice
+from graft.workplace import Workplace
+
+
+class Decisions:
+    """What was decided once and holds for every resume and repeat: a JSON file, written whole each time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made: dict[str, Any] = read_json(path) if path.exists() else {}
+
+    def once(self, key: str, decide: Callable[[], Any]) -> Any:
+        """The decision under `key`, made now where it was not made before."""
+        if key not in self.made:
+            self.set(key, decide())
+        return self.made[key]
+
+    def set(self, key: str, value: Any) -> None:
+        self.made[key] = value
+        write_json(self.path, self.made)
+
+
+@dataclass
+class Clock:
+    """Seconds spent, over all lives of a run, and what is left of the budget (None: no clock decides)."""
+
+    budget: float | None
+    spent_before: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def spent(self) -> float:
+        return self.spent_before + time.monotonic() - self.started
+
+    def left(self) -> float:
+        return float("inf") if self.budget is None else self.budget - self.spent()
+
+
+@dataclass
+class Session:
+    """One fit in progress."""
+
+    place: Workplace
+    voice: Voice
+    recipe: Recipe
+    task: Task
+    data: Data
+    clock: Clock
+    decisions: Decisions
+    device: str
+    timeline: dict[str, float] = field(default_factory=dict)
+    _origin: Backbone | None = None
+    _tables: dict[str, Table] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.place.path
+
+    def origin(self) -> Backbone:
+        """The pretrained backbone, frozen, loaded once."""
+        if self._origin is None:
+            self._origin = backbones.load(self.recipe.backbone).to(self.device)
+            freeze(self._origin)
+            self._origin.eval()
+        return self._origin
+
+    def fresh(self) -> Model:
+        """A model that starts from the pretrained weights, with a fresh head."""
+        backbone = copy.deepcopy(self.origin())
+        torch.manual_seed(self.recipe.seed)
+        return Model(backbone, self.task.head(backbone, self.data)).to(self.device)
+
+    def part(self, name: str) -> list[Sample]:
+        return {"train": self.data.train, "valid": self.data.valid, "test": self.data.test}[name]
+
+    def table(self, name: str) -> Table:
+        """Frozen features of a part of the data."""
+        if name not in self._tables:
+            samples = self.part(name)
+            with self.voice.bar(f"features of {name}", len(samples)) as tick:
+                self._tables[name] = features.extract(self.origin(), samples, tick=tick)
+        return self._tables[name]
+
+    def timed(self, what: str, work: Callable[[], Any]) -> Any:
+        """Run a piece of work and add its seconds to the timeline; the clock's state is kept on disk."""
+        start = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.timeline[what] = self.timeline.get(what, 0.0) + time.monotonic() - start
+            self.remember()
+
+    def remember(self) -> None:
+        """Note the seconds spent, so that a resumed run does not get its budget anew."""
+        self.decisions.set("spent", round(self.clock.spent(), 2))
+        self.place.beat()
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` to cuda, mps or cpu; raises SetupError for a device that is not there."""
+    if wanted in ("", "auto"):
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as e:
+        raise SetupError(f"--device {wanted}: not usable here ({str(e).splitlines()[0]}); cpu always is") from e
+    return wanted

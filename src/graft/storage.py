@@ -1,0 +1,136 @@
+"""A model in a run folder: weights, labels, preprocessing and a hash of every file."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graft import backbones, heads, registry
+from graft.backbones import _weights
+from graft.errors import DataError, SetupError, UsageError, some
+from graft.files import inside, manifest, read_json, verify, write_json, write_whole
+from graft.model import Backbone, Model, fingerprint
+from graft.tasks import Task
+
+FORMAT = 1
+WHOLE_BYTES = 200_000_000  # above, only what differs from the pretrained weights is saved
+WEIGHTS, META = "weights.safetensors", "model.json"
+_UNSAVED = ("aux.", "backbone.source_head.")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    wanted = ("graft-learn", "torch", "torchvision", "timm", "transformers", "numpy", "pillow")
+    found = {"python": platform.python_version()}
+    for name in wanted:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def tensors_of(model: Model) -> dict[str, torch.Tensor]:
+    """What is saved of a model: no training modules, no head of the pretraining task."""
+    kept = {k: v for k, v in model.state_dict().items() if not k.startswith(_UNSAVED)}
+    return {k: v.detach().cpu().clone().contiguous() for k, v in kept.items()}
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Safetensors, whole or not at all."""
+    from safetensors.torch import save
+
+    write_whole(path, save(tensors))
+
+
+def save_model(folder: Path, model: Model, task: Task, name: str, origin: Backbone, beside: Sequence[str] = ()) -> None:
+    """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
+
+    Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
+    """
+    tensors = tensors_of(model)
+    whole = sum(t.numel() * t.element_size() for t in tensors.values()) < WHOLE_BYTES
+    if not whole:
+        base = {f"backbone.{k}": v for k, v in origin.state_dict().items()}
+        tensors = {k: v for k, v in tensors.items() if k not in base or not torch.equal(v, base[k].cpu())}
+    save_tensors(folder / WEIGHTS, tensors)
+    for file, content in model.backbone.assets().items():
+        (folder / "assets").mkdir(exist_ok=True)
+        write_whole(inside(folder / "assets", file), content)
+    head: Any = model.head
+    meta = {
+        "format": FORMAT,
+        "task": {"name": task.name, "labels": list(task.labels), "schema": task.schema},
+        "backbone": {
+            "name": name,
+            "card": asdict(model.backbone.card),
+            "modality": model.backbone.modality,
+            "description": model.backbone.describe(),
+            "fingerprint": fingerprint(origin),
+        },
+        "head": head.describe(),
+        "weights": "whole" if whole else "what differs from the backbone",
+        "versions": versions(),
+    }
+    names = {WEIGHTS, *(b for b in beside if b != META), *(f"assets/{a}" for a in model.backbone.assets())}
+    write_json(folder / META, {**meta, "files": manifest(folder, sorted(names))})
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """model.json, checked; raises UsageError where there is no run, DataError for a newer format or damage."""
+    file = folder / META
+    if not file.is_file():
+        hint = f"; {folder.name}.partial is unfinished: --resume" if Path(f"{folder}.partial").exists() else ""
+        raise UsageError(f"{folder}: no finished run is there ({META} is missing){hint}")
+    meta = read_json(file)
+    if not isinstance(meta, dict) or not isinstance(meta.get("format"), int):
+        raise DataError(f"{file}: not written by graft")
+    if meta["format"] > FORMAT:
+        raise DataError(f"{file}: format {meta['format']}, this graft reads up to {FORMAT}; upgrade with pip")
+    problems = verify(folder, meta["files"])
+    if problems:
+        raise DataError(f"{folder}: damaged since it was written: {some(problems)}; fit again or restore the files")
+    return meta
+
+
+def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
+    """(model in evaluation mode, task, model.json) of a finished run."""
+    meta = read_meta(folder)
+    task: Task = registry.load("tasks", meta["task"]["name"])()
+    task.name = meta["task"]["name"]
+    task.labels, task.schema = tuple(meta["task"]["labels"]), meta["task"]["schema"]
+    tensors = _weights.read_weights(folder, WEIGHTS)
+    if meta["weights"] == "whole":
+        backbone = backbones.build(meta["backbone"]["description"], folder / "assets")
+    else:
+        backbone = _base(meta["backbone"])
+        tensors = {**{f"backbone.{k}": v for k, v in backbone.state_dict().items()}, **tensors}
+    model = Model(backbone, heads.build(meta["head"]))
+    backbone.source_head = None
+    _weights.fit_weights(model, {k: v for k, v in tensors.items() if not k.startswith(_UNSAVED)}, str(folder))
+    model.eval()
+    return model, task, meta
+
+
+def _base(said: dict[str, Any]) -> Backbone:
+    try:
+        backbone = backbones.load(said["name"])
+    except (UsageError, SetupError) as e:
+        raise SetupError(f"this run holds only what differs from {said['name']}, which is needed: {e}") from e
+    if fingerprint(backbone) != said["fingerprint"]:
+        raise DataError(f"{said['name']} is not what this run started from (SHA-256 differs)")
+    return backbone
+
+
+def load_head(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
+    """A head with its weights, from `head.` names."""
+    head = heads.build(description)
+    head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+    return head
