@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graft.errors import DataError, GraftError, SecurityError, SetupError, Stopped, UsageError
-    from graft.fit import fit
-    from graft.rank import rank_data as rank
+    from graft.fitting import fit
+    from graft.ranking import rank_data as rank
     from graft.run import Run, load
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "fit": ("graft.fit", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"), "rank": ("graft.rank", "rank_data"),
+    "fit": ("graft.fitting", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"), "rank": ("graft.ranking", "rank_data"),
 }  # fmt: skip
 
 

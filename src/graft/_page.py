@@ -29,9 +29,7 @@ EXAMPLES = {
 }
 
 
-def _table(
-    label: str, head: list[tuple[str, str]], rows: Iterable[list[Cell]], seen: int = MOST_ROWS
-) -> Report:
+def _table(label: str, head: list[tuple[str, str]], rows: Iterable[list[Cell]], seen: int = MOST_ROWS) -> Report:
     """What the template's table takes; `head` has (words, kind) per column: "name", "num", "wide", "tag"."""
     every = list(rows)
     left = max(len(every) - MOST_ROWS, 0)
@@ -79,24 +77,16 @@ def controls(r: Report) -> Report | None:
     plot = []
     for x in rows:
         s, name, value = x["score"], spoken(x["name"]), number(x["score"]["value"], m)
-        drawing = _plots.whisker(
-            s["value"], s.get("low"), s.get("high"), marks, f"{name}: {value}, {interval(s, m)}"
-        )
+        drawing = _plots.whisker(s["value"], s.get("low"), s.get("high"), marks, f"{name}: {value}, {interval(s, m)}")
         plot.append({"name": name, "value": value, "drawing": drawing, "chosen": x["chosen"]})
-    labels = (lambda v: f"{100 * v:.0f}%") if is_wide(marks, m) else _short(m)
     chosen = r.get("chosen") or ""
     is_control = chosen in (r.get("controls") or {}) and all(x["chosen"] or x["name"] != chosen for x in rows)
     return {
         "plot": plot,
-        "axis": _plots.scale(marks, labels),
+        "axis": _plots.scale(marks, _short(m)),
         "table": _control_table(r, m, rows),
         "itself": spoken(chosen) if is_control else "",
     }
-
-
-def is_wide(marks: list[float], m: str) -> bool:
-    """Whether whole percents tell an axis's ticks apart."""
-    return _wording.is_percent(m) and marks[1] - marks[0] > 0.0099
 
 
 def _short(m: str) -> Callable[[float], str]:
@@ -111,9 +101,7 @@ def _control_table(r: Report, m: str, rows: list[Report]) -> Report:
         scores: list[Cell] = [number(x["score"]["value"], m), interval(x["score"], m)]
         paired: list[Cell] = [number(gap.get("difference"), m, signed=True), interval(gap, m, signed=True)]
         last: list[Cell] = ["", "", ""] if x["chosen"] else [*paired, {"text": words, "tone": tone}]
-        table.append(
-            [{"text": spoken(x["name"]), "small": about, "tone": "strong" * x["chosen"]}, *scores, *last]
-        )
+        table.append([{"text": spoken(x["name"]), "small": about, "tone": "strong" * x["chosen"]}, *scores, *last])
     unit = ", points" if _wording.is_percent(m) else ""
     head = [("Model", "name"), (plain(m), "num"), (plain(_wording.level(r)), "num")]
     head += [(f"Chosen minus this{unit}", "num"), ("Paired interval", "num"), ("Reading", "tag")]
@@ -128,9 +116,7 @@ def rungs(r: Report) -> Report | None:
             "text": spoken(x.get("name")),
             "small": clip(x.get("recipe")) if x.get("recipe") != x.get("name") else "",
         }
-        kept: Cell = (
-            {"text": "kept", "tone": "good"} if x.get("kept") else {"text": "not kept", "tone": "dim"}
-        )
+        kept: Cell = {"text": "kept", "tone": "good"} if x.get("kept") else {"text": "not kept", "tone": "dim"}
         score = [number(x.get("value"), m), interval(x, m), duration(x.get("seconds"))]
         rows.append([name, *score, kept, clip(x.get("why"), _wording.TEXT)])
     head = [("Rung", "name"), (plain(m), "num"), (plain(_wording.level(r)), "num"), ("Time", "num")]
@@ -175,14 +161,10 @@ def confusion(r: Report) -> Report | None:
     if len(names) <= MOST_CLASSES:
         heat = []
         for i, row in enumerate(grid):
-            cells = [
-                {"n": n, "share": f"{n / (sum(row) or 1):.3f}", "right": i == j} for j, n in enumerate(row)
-            ]
+            cells = [{"n": n, "share": f"{n / (sum(row) or 1):.3f}", "right": i == j} for j, n in enumerate(row)]
             heat.append({"name": names[i], "cells": cells})
         return {"heat": heat, "names": names[: len(grid[0])], "table": None, "n": len(names)}
-    pairs = sorted((-n, i, j) for i, row in enumerate(grid) for j, n in enumerate(row) if i != j and n)[
-        :MOST_PAIRS
-    ]
+    pairs = sorted((-n, i, j) for i, row in enumerate(grid) for j, n in enumerate(row) if i != j and n)[:MOST_PAIRS]
     rows: list[list[Cell]] = [[names[i], names[j], count(-n), number(-n / sum(grid[i]))] for n, i, j in pairs]
     head = [("Truth", "name"), ("Taken for", "name"), ("Items", "num"), ("Share of the class", "num")]
     return {"heat": None, "names": names, "table": _table("Most confused pairs", head, rows), "n": len(names)}
@@ -193,8 +175,7 @@ def classes(r: Report) -> Report | None:
     every = [(name, s or {}) for name, s in (r.get("per_class") or {}).items()]
     every.sort(key=lambda x: x[1]["f1"] if x[1].get("f1") is not None else -1.0)
     rows: list[list[Cell]] = [
-        [clip(name), *(number(s.get(k)) for k in ("precision", "recall", "f1")), count(s.get("n"))]
-        for name, s in every
+        [clip(name), *(number(s.get(k)) for k in ("precision", "recall", "f1")), count(s.get("n"))] for name, s in every
     ]
     head = [("Class", "name"), ("Precision", "num"), ("Recall", "num"), ("F1", "num"), ("Items", "num")]
     return _table("Per class", head, rows, OPEN_ROWS) if rows else None
@@ -248,9 +229,7 @@ def curves(r: Report) -> list[Report] | None:
                         "drawing": drawing,
                     }
                 )
-        stages.append(
-            {"name": spoken(name), "plots": plots, "first": f"{reach[0]:,.0f}", "last": f"{reach[1]:,.0f}"}
-        )
+        stages.append({"name": spoken(name), "plots": plots, "first": f"{reach[0]:,.0f}", "last": f"{reach[1]:,.0f}"})
     return stages or None
 
 

@@ -36,10 +36,8 @@ def _svg(body: str, label: str, kind: str) -> str:
 
 
 def whisker(value: float, low: float | None, high: float | None, marks: Sequence[float], label: str) -> str:
-    """One row of a dot-and-whisker plot: a dot at `value`, a line over [low, high], on an axis with ticks `marks`."""
-    parts = [
-        f'<line class="grid" x1="{_at(m, marks)}" x2="{_at(m, marks)}" y1="0" y2="100%"/>' for m in marks
-    ]
+    """One row of a dot-and-whisker plot: a dot at `value`, a line over [low, high]; `marks` are the ticks."""
+    parts = [f'<line class="grid" x1="{_at(m, marks)}" x2="{_at(m, marks)}" y1="0" y2="100%"/>' for m in marks]
     if low is not None and high is not None:
         a, b = _at(low, marks), _at(high, marks)
         parts.append(f'<line class="reach" x1="{a}" x2="{b}" y1="50%" y2="50%"/>')
@@ -81,9 +79,7 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     return [(sum(x for x, _ in r) / len(r), sum(y for _, y in r) / len(r)) for r in runs]
 
 
-def line(
-    points: Sequence[Point], word: Callable[[float], str], label: str, reach: Point, dots: bool = False
-) -> str:
+def line(points: Sequence[Point], word: Callable[[float], str], label: str, reach: Point, dots: bool = False) -> str:
     """A line over steps: `points` (step, value), at least one; `reach`: the axis's first and last step."""
     marks = ticks(min(y for _, y in points), max(y for _, y in points), most=5)
     across = reach if reach[1] > reach[0] else (reach[0] - 1, reach[0] + 1)
@@ -92,10 +88,7 @@ def line(
         y = _at(marks[-1] - (m - marks[0]), marks)
         parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{escape(word(m))}</text>')
-    placed = [
-        (_at(x, across), _at(marks[-1] - (y - marks[0]), marks))
-        for x, y in (points if dots else thin(points))
-    ]
+    placed = [(_at(x, across), _at(marks[-1] - (y - marks[0]), marks)) for x, y in (points if dots else thin(points))]
     for (x1, y1), (x2, y2) in pairwise(placed):
         parts.append(f'<line class="curve" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
     if dots or len(placed) == 1:

@@ -48,7 +48,7 @@ ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 
 
 def finite(value: Any) -> Any:
-    """Return the value with every NaN and infinity at any depth as None; tuples as lists, numbers as Python's."""
+    """Return the value with each NaN and infinity at any depth as None; tuples as lists, numbers Python's."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -82,7 +82,7 @@ def is_lower_better(measure: str) -> bool:
 
 
 def number(value: float | None, measure: str = "accuracy", signed: bool = False, unit: bool = True) -> str:
-    """`93.0%`, signed `+39.0` (points); three significant digits where the measure is no share; None a dash."""
+    """`93.0%`, signed `+39.0` (points); no share: three significant digits; None: a dash."""
     if value is None:
         return NONE
     if not is_percent(measure):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graft.seeds import rng
-from graft.tasks import Task
+from graft.tasks import Answers, Task
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -43,7 +43,7 @@ def truth_of(task: Task, samples: Sequence[Any]) -> list[Any]:
     return [task.target(s, None) for s in samples]
 
 
-def scores(task: Task, decoded: Sequence[Any], truth: Sequence[Any], seed: int) -> dict[str, Score]:
+def scores(task: Task, decoded: Answers, truth: Answers, seed: int) -> dict[str, Score]:
     """Every measure with a percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3).
 
     Resampling cannot leave a share of 0 or 1, so there the interval is the exact one of the binomial
@@ -67,7 +67,7 @@ def scores(task: Task, decoded: Sequence[Any], truth: Sequence[Any], seed: int) 
     return found
 
 
-def score(task: Task, decoded: Sequence[Any], truth: Sequence[Any], seed: int) -> Score:
+def score(task: Task, decoded: Answers, truth: Answers, seed: int) -> Score:
     """The first measure alone; quick where it is a mean over samples."""
     points = task.pointwise(decoded, truth)
     if points is None:
@@ -80,7 +80,7 @@ def score(task: Task, decoded: Sequence[Any], truth: Sequence[Any], seed: int) -
     return Score(float(points.mean()), low, high, n)
 
 
-def paired(task: Task, a: Sequence[Any], b: Sequence[Any], truth: Sequence[Any], seed: int) -> Paired:
+def paired(task: Task, a: Answers, b: Answers, truth: Answers, seed: int) -> Paired:
     """Is a better than b? Paired bootstrap interval; p by McNemar's mid-p test where points are 0 or 1.
 
     Mid-p: Fagerland, Lydersen and Laake 2013. Elsewhere p is the share of resamples without a gain.

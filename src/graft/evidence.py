@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -38,9 +39,9 @@ def gather(s: Session, arms: list[Arm]) -> Evidence:
     by_name = {a.name: a for a in arms}
     for rung in ladder.control_rungs():
         if rung.name not in by_name:
-            by_name[rung.name] = s.timed(f"control {rung.name}", lambda r=rung: ladder.run(s, r.name, r.stages))
+            by_name[rung.name] = s.timed(f"control {rung.name}", partial(ladder.run, s, rung.name, rung.stages))
     names = [chosen.name, *(r.name for r in ladder.control_rungs() if r.name != chosen.name)]
-    answers = {name: s.timed("test", lambda n=name: ladder.test_answers(s, by_name[n])) for name in names}
+    answers = {name: s.timed("test", partial(ladder.test_answers, s, by_name[name])) for name in names}
     answers[MAJORITY] = majority(s.task.labels, [x.y for x in s.data.train], len(s.data.test))
     truth = evaluate.truth_of(s.task, s.data.test)
     scores = {name: evaluate.scores(s.task, a, truth, s.recipe.seed) for name, a in answers.items()}

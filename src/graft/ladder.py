@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,13 @@ def climb(s: Session) -> tuple[list[Arm], list[dict[str, str]]]:
     left_out: list[dict[str, str]] = []
     best: Arm | None = None
     for i, rung in enumerate(s.recipe.rungs):
-        plan = s.decisions.once(f"plan {rung.name}", lambda r=rung, b=best, k=i: _plan(s, r, b, s.recipe.rungs[k + 1 :]))
+        plan = s.decisions.once(f"plan {rung.name}", partial(_plan, s, rung, best, s.recipe.rungs[i + 1 :]))
         if plan.get("skip"):
             left_out.append({"name": rung.name, "why": plan["skip"]})
             s.voice.say(f"  {rung.name}: left out, {plan['skip']}")
             continue
         stages = tuple(recipe.stage_from(p) for p in plan["stages"])
-        arm = s.timed(rung.name, lambda r=rung, st=stages, p=plan: run(s, r.name, st, p.get("seconds")))
+        arm = s.timed(rung.name, partial(run, s, rung.name, stages, plan.get("seconds")))
         arms.append(arm)
         best = _compare(s, best, arm)
         s.voice.say(f"  {arm.name}: {arm.score.value:.1%} on validation ({arm.seconds:.0f} s). {arm.why}")

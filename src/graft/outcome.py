@@ -16,7 +16,7 @@ from graft.data import Data, Sample
 from graft.evidence import Evidence
 from graft.ladder import Arm
 from graft.model import Card
-from graft.rank import Ranking
+from graft.ranking import Ranking
 from graft.recipe import Rung
 from graft.session import Session
 
@@ -29,7 +29,7 @@ def repeatable(s: Session, arms: list[Arm]) -> str:
     return recipe.dump_toml(replace(s.recipe, rungs=rungs, device=s.device))
 
 
-def predictions(s: Session, arms: list[Arm], found: Evidence) -> Any:
+def predictions(s: Session, found: Evidence) -> Any:
     """A table [id, split, model, truth, score_LABEL ...]: validation of every rung, test of the chosen and controls."""
     import pyarrow as pa
 

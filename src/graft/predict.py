@@ -56,11 +56,9 @@ def lines(table: pd.DataFrame) -> str:
 
 def csv(table: pd.DataFrame) -> str:
     """Comma-separated values; texts that a spreadsheet would run as a formula get a quote before them."""
-    safe = table.copy()
-    for column in safe.columns:
-        if not safe[column].dtype.kind == "f":
-            safe[column] = [_harmless(v) for v in safe[column]]
-    safe.columns = [_harmless(c) for c in safe.columns]
+    import pandas as pd
+
+    safe = pd.DataFrame({_harmless(c): [_harmless(v) for v in table[c]] for c in table.columns})
     return safe.to_csv(index=False, lineterminator="\n")
 
 

@@ -146,7 +146,8 @@ def load_toml(path: Path) -> Recipe:
         Rung(str(r.get("name", "recipe")), tuple(_build(Stage, s, f"{path}: stage") for s in r.get("stages", ())))
         for r in raw.pop("rungs", ())
     )
-    return dataclasses.replace(_build(Recipe, raw, str(path)), rungs=rungs)
+    built: Recipe = _build(Recipe, raw, str(path))
+    return dataclasses.replace(built, rungs=rungs)
 
 
 def dump_toml(recipe: Recipe) -> str:
@@ -164,7 +165,8 @@ def _plain(stage: Stage) -> dict[str, Any]:
 
 def stage_from(raw: Mapping[str, Any]) -> Stage:
     """Build a stage from plain values, as `recipe.toml` or a decision holds them."""
-    return _build(Stage, raw, "stage")
+    built: Stage = _build(Stage, raw, "stage")
+    return built
 
 
 def plain_stage(stage: Stage) -> dict[str, Any]:

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["finite", "model_card", "terminal", "to_html"]
 
-LICENSES = set(  # the hub's identifiers
-    "afl-3.0 agpl-3.0 apache-2.0 bsd-2-clause bsd-3-clause cc-by-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 cc-by-sa-4.0 "
-    "cc0-1.0 gpl-3.0 isc lgpl-3.0 mit mpl-2.0 openrail unlicense".split()
-)
-PIPELINES = set(  # the hub's tasks, in our spelling
-    "audio_classification image_classification image_segmentation object_detection tabular_classification "
-    "tabular_regression text_classification text_generation time_series_forecasting token_classification".split()
-)
+LICENSES = {  # the hub's identifiers
+    "afl-3.0", "agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "isc", "lgpl-3.0", "mit", "mpl-2.0", "openrail",
+    "unlicense",
+}  # fmt: skip
+PIPELINES = {  # the hub's tasks, in our spelling
+    "audio_classification", "image_classification", "image_segmentation", "object_detection",
+    "tabular_classification", "tabular_regression", "text_classification", "text_generation",
+    "time_series_forecasting", "token_classification",
+}  # fmt: skip
 METRICS = {"macro_f1": "f1", "balanced_accuracy": "accuracy"}  # the hub's names of ours
 ASCII = str.maketrans({_wording.NONE: "-", _wording.MINUS: "-"})  # for terminals of any encoding
 WIDEST = 24  # columns of a name in the terminal
@@ -160,9 +162,7 @@ def _md(text: object) -> str:
 def _grid(head: list[str], rows: list[list[str]], words: int = 1) -> str:
     """A Markdown table; all but the first `words` columns are numbers."""
     rule = ["---"] * words + ["---:"] * (len(head) - words)
-    return "\n".join(
-        "| " + " | ".join(row) + " |" for row in [head, rule, *([_md(c) for c in row] for row in rows)]
-    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *([_md(c) for c in row] for row in rows)])
 
 
 def _what(r: Report) -> str:
@@ -195,9 +195,7 @@ def _score(r: Report) -> str:
         gap, reach = x["gap"], interval(x["gap"], m, signed=True)
         minus = number(gap.get("difference"), m, signed=True) + (f" ({reach})" if reach else "")
         name = f"{spoken(x['name'])} (chosen)" if x["chosen"] else spoken(x["name"])
-        rows.append(
-            [name, number(x["score"]["value"], m), interval(x["score"], m), "" if x["chosen"] else minus]
-        )
+        rows.append([name, number(x["score"]["value"], m), interval(x["score"], m), "" if x["chosen"] else minus])
     if not rows:
         return ""
     n = _wording.best(r).get("n")
@@ -239,18 +237,14 @@ def _limits(r: Report) -> str:
         lines.append(f"The score rests on {items}{_md(reach)}. Data unlike these may fare worse.")
     if labels:
         lines.append(f"It answers with one of its {count(len(labels))} classes, whatever it is shown.")
-    recalls = {
-        k: s["recall"] for k, s in (r.get("per_class") or {}).items() if s and s.get("recall") is not None
-    }
+    recalls = {k: s["recall"] for k, s in (r.get("per_class") or {}).items() if s and s.get("recall") is not None}
     if len(recalls) > 1:
         name, recall = min(recalls.items(), key=lambda x: x[1])
         lines.append(f"The class it misses most is {_md(clip(name))}: it finds {number(recall)} of it.")
     ece = (r.get("calibration") or {}).get("ece")
     lines += [f"Its probabilities are off by {100 * ece:.1f} points on average."] if ece is not None else []
     if (r.get("backbone") or {}).get("trained_on"):
-        lines.append(
-            f"What {_md(r['backbone']['trained_on'])} holds of bias, the backbone may have carried over."
-        )
+        lines.append(f"What {_md(r['backbone']['trained_on'])} holds of bias, the backbone may have carried over.")
     return "## Limits\n\n" + "\n".join(f"- {x}" for x in lines) if lines else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graft.rank import Candidate, Ranking
+    from graft.ranking import Candidate, Ranking
 
 
 def ranking(found: Ranking) -> Any:

@@ -86,8 +86,10 @@ def _vary_picture(sample: Sample, name: str, rng: np.random.Generator) -> Sample
 
 
 def _cut(picture: Image.Image, left: int, top: int, width: int, height: int, flip: bool) -> Image.Image:
+    from PIL import ImageOps
+
     picture = picture.crop((left, top, left + width, top + height))
-    return picture.transpose(0) if flip else picture  # 0: Image.Transpose.FLIP_LEFT_RIGHT
+    return ImageOps.mirror(picture) if flip else picture
 
 
 def _random_crop(

@@ -12,7 +12,7 @@ from torch import nn
 
 from graft import hub
 from graft.backbones import _weights
-from graft.backbones._picture import Preprocess, from_timm, preprocess
+from graft.backbones._picture import Preprocess, from_timm, preprocess, stack
 from graft.errors import UsageError, did_you_mean
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
@@ -49,7 +49,7 @@ class TimmBackbone(Backbone):
         return self.prepare(x, size)
 
     def collate(self, xs: list[torch.Tensor]) -> torch.Tensor:
-        return torch.stack(xs)
+        return stack(xs)
 
     def stages(self) -> list[tuple[str, list[str]]]:
         groups = group_parameters(self.net, self.net.group_matcher(coarse=True))

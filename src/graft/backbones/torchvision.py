@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 
 from graft.backbones import _weights
-from graft.backbones._picture import Preprocess, from_timm, preprocess
+from graft.backbones._picture import Preprocess, from_timm, preprocess, stack
 from graft.errors import DataError, UsageError, did_you_mean
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
@@ -47,7 +47,7 @@ class TorchvisionBackbone(Backbone):
         return self.prepare(x, size)
 
     def collate(self, xs: list[torch.Tensor]) -> torch.Tensor:
-        return torch.stack(xs)
+        return stack(xs)
 
     def stages(self) -> list[tuple[str, list[str]]]:
         return _weights.group_by_depth([n for n, _ in self.named_parameters() if not n.startswith("source_head.")])

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from graft import hub
 from graft.backbones import _weights
-from graft.backbones._picture import Preprocess, from_transformers, preprocess
+from graft.backbones._picture import Preprocess, from_transformers, preprocess, stack
 from graft.errors import DataError, SecurityError
 from graft.files import read_json
 from graft.heads import SourceHead
@@ -90,7 +90,7 @@ class PictureNetwork(Backbone):
         return self.prepare(x, size)
 
     def collate(self, xs: list[torch.Tensor]) -> torch.Tensor:
-        return torch.stack(xs)
+        return stack(xs)
 
     def stages(self) -> list[tuple[str, list[str]]]:
         return _weights.group_by_depth([n for n, _ in self.named_parameters() if not n.startswith("source_head.")])

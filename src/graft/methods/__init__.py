@@ -46,7 +46,10 @@ class Method:
         return {}
 
     def sampler(self, samples: Sequence[Sample], batch: int, rng: np.random.Generator) -> list[list[int]]:
-        """The rows of each batch of one epoch; equally many batches every epoch. One owner a stage."""
+        """The rows of each batch of one epoch over `samples` (train; without the task's loss the unlabelled part).
+
+        Equally many batches every epoch. One owner a stage.
+        """
         raise NotImplementedError
 
     def batch(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -66,7 +69,10 @@ class Method:
         return None
 
     def gradients(self, step: Step, terms: dict[str, torch.Tensor]) -> None:
-        """Replace the one backward of the terms' sum: leave `.grad` on the weights. One owner a stage."""
+        """Replace the one backward of the terms' sum: leave `.grad` on the weights. One owner a stage.
+
+        `terms` are those that depend on a weight that moves. Change weights only to restore copies.
+        """
         raise NotImplementedError
 
     def after_step(self, step: Step) -> None:

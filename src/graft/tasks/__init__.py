@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from graft.data import Data, Note, Parts, Sample
     from graft.model import Backbone, Batch, Output
     from graft.recipe import Recipe
+
+
+Answers = Sequence[Any] | NDArray[Any]
+"""Decoded answers or true ones, one a sample."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,9 @@ class Task(ABC):
         """Answers a person can read, one a sample, in the sample's own coordinates."""
 
     @abstractmethod
-    def measure(self, decoded: Sequence[Any], truth: Sequence[Any]) -> dict[str, float]:
+    def measure(self, decoded: Answers, truth: Answers) -> dict[str, float]:
         """Measures by name; the first decides."""
 
-    def pointwise(self, decoded: Sequence[Any], truth: Sequence[Any]) -> np.ndarray | None:
+    def pointwise(self, decoded: Answers, truth: Answers) -> np.ndarray | None:
         """Values [n] whose mean is the first measure, or None where it is no mean over samples."""
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from graft.data import Data, Note, Parts, arrange, scale_weights, vocabulary
 from graft.heads import LinearHead
 from graft.model import Backbone, Batch, Output
+from graft.tasks import Answers
 
 
 def build(parts: Parts, notes: list[Note], seed: int, schema: dict[str, Any]) -> Data:
@@ -45,7 +45,7 @@ def decode(pred: torch.Tensor) -> list[np.ndarray]:
     return list(F.softmax(pred.double(), dim=1).cpu().numpy())
 
 
-def measure(decoded: Sequence[np.ndarray], truth: Sequence[int]) -> dict[str, float]:
+def measure(decoded: Answers, truth: Answers) -> dict[str, float]:
     """Accuracy first, then balanced accuracy, macro-F1 and log-loss of probabilities against indices.
 
     Balanced accuracy and macro-F1 are means over the classes that occur in `truth`.
@@ -63,6 +63,7 @@ def measure(decoded: Sequence[np.ndarray], truth: Sequence[int]) -> dict[str, fl
     }
 
 
-def pointwise(decoded: Sequence[np.ndarray], truth: Sequence[int]) -> np.ndarray:
+def pointwise(decoded: Answers, truth: Answers) -> np.ndarray:
     """1.0 where the likeliest class is the true one, else 0.0, [n]."""
-    return (np.asarray(decoded).argmax(axis=1) == np.asarray(truth)).astype(np.float64)
+    right: np.ndarray = np.asarray(decoded).argmax(axis=1) == np.asarray(truth)
+    return right.astype(np.float64)

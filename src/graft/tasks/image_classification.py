@@ -18,7 +18,7 @@ from graft.model import Backbone, Batch, Output
 from graft.pictures import BadPicture, Walk, look_all, open_picture, walk
 from graft.recipe import Recipe
 from graft.tables import clean_label
-from graft.tasks import Scores, Task, _classes
+from graft.tasks import Answers, Scores, Task, _classes
 from graft.tasks.text_classification import PART_NAMES, as_table, refuse_bad, tables_of
 
 MIN_SIDE = 2
@@ -90,10 +90,10 @@ class ImageClassification(Task):
     def decode(self, pred: torch.Tensor, where: Sequence[Any]) -> list[Any]:
         return _classes.decode(pred)
 
-    def measure(self, decoded: Sequence[Any], truth: Sequence[Any]) -> dict[str, float]:
+    def measure(self, decoded: Answers, truth: Answers) -> dict[str, float]:
         return _classes.measure(decoded, truth)
 
-    def pointwise(self, decoded: Sequence[Any], truth: Sequence[Any]) -> np.ndarray:
+    def pointwise(self, decoded: Answers, truth: Answers) -> np.ndarray:
         return _classes.pointwise(decoded, truth)
 
 

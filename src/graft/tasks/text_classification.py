@@ -16,7 +16,7 @@ from graft.errors import DataError, some
 from graft.model import Backbone, Batch, Output
 from graft.recipe import Recipe
 from graft.tables import Table, clean_label, from_frame, from_records, guess_columns, read_table
-from graft.tasks import Scores, Task, _classes
+from graft.tasks import Answers, Scores, Task, _classes
 
 PART_NAMES = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
@@ -97,10 +97,10 @@ class TextClassification(Task):
     def decode(self, pred: torch.Tensor, where: Sequence[Any]) -> list[Any]:
         return _classes.decode(pred)
 
-    def measure(self, decoded: Sequence[Any], truth: Sequence[Any]) -> dict[str, float]:
+    def measure(self, decoded: Answers, truth: Answers) -> dict[str, float]:
         return _classes.measure(decoded, truth)
 
-    def pointwise(self, decoded: Sequence[Any], truth: Sequence[Any]) -> np.ndarray:
+    def pointwise(self, decoded: Answers, truth: Answers) -> np.ndarray:
         return _classes.pointwise(decoded, truth)
 
 

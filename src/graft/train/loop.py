@@ -218,14 +218,14 @@ class _Run:
 
     def backward(self, step: Step, terms: dict[str, torch.Tensor]) -> float:
         """Leave averaged, clipped gradients on the weights; returns their norm before clipping."""
+        moving = {k: v for k, v in terms.items() if v.requires_grad}  # not those without a row in this batch
+        if not moving:
+            raise UsageError("no term of this stage depends on a weight that moves; nothing would be trained")
         owner = next((m for m in self.methods if owns(m, "gradients")), None)
         if owner is not None:
-            owner.gradients(step, terms)
+            owner.gradients(step, moving)
         else:
-            total = torch.stack(list(terms.values())).sum() if terms else None
-            if total is None or not total.requires_grad:
-                raise UsageError("no term of this stage depends on a weight that moves; nothing would be trained")
-            total.backward()
+            torch.stack(list(moving.values())).sum().backward()
         _average(list(self.named.values()))
         limit = self.stage.clip or math.inf
         return float(nn.utils.clip_grad_norm_(self.named.values(), limit, foreach=False))

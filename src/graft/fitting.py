@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from graft import evidence, ladder, outcome, rank, recipe, registry, report, sources, storage, train
+from graft import evidence, ladder, outcome, ranking, recipe, registry, report, sources, storage, train
 from graft.backbones import split
 from graft.data import Data
 from graft.errors import DataError, SetupError, UsageError
@@ -119,14 +119,14 @@ def start(request: Request, voice: Voice) -> Run:
 
 def _work(s: Session, request: Request, out: Path) -> None:
     """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
-    ranking = s.timed("rank", lambda: _choose(s, request))
+    ranked = s.timed("rank", lambda: _choose(s, request))
     arms, left_out = ladder.climb(s)
-    found = evidence.gather(s, arms)
-    said = s.timed("report", lambda: outcome.report(s, arms, found, ranking, left_out, out.resolve()))
-    model = ladder.model_of(s, found.arms[found.chosen])
+    shown = evidence.gather(s, arms)
+    said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
+    model = ladder.model_of(s, shown.arms[shown.chosen])
     import pyarrow.parquet as pq
 
-    pq.write_table(outcome.predictions(s, arms, found), s.folder / "predictions.parquet")
+    pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")
     write_whole(s.folder / "recipe.toml", said["recipe"])
     said = report.finite({**said, "seconds": round(s.clock.spent(), 2)})
     write_json(s.folder / "report.json", said)
@@ -242,7 +242,7 @@ def _tell(data: Data, voice: Voice) -> None:
             voice.say(f"  {n.text}")
 
 
-def _choose(s: Session, request: Request) -> rank.Ranking | None:
+def _choose(s: Session, request: Request) -> ranking.Ranking | None:
     """Settle the backbone: as named, or the best of the candidates. Decided once."""
     if s.recipe.backbone != "auto":
         s.origin()
@@ -252,24 +252,24 @@ def _choose(s: Session, request: Request) -> rank.Ranking | None:
             )
         return None
     made = s.decisions.once("rank", lambda: asdict(_rank(s, request)))
-    ranking = rank.Ranking(**{**made, "candidates": [rank.Candidate(**c) for c in made["candidates"]]})
-    if ranking.choice is None:
-        broken = "; ".join(f"{c.name}: {c.error}" for c in ranking.candidates)
+    found = ranking.Ranking(**{**made, "candidates": [ranking.Candidate(**c) for c in made["candidates"]]})
+    if found.choice is None:
+        broken = "; ".join(f"{c.name}: {c.error}" for c in found.candidates)
         raise SetupError(f"no candidate can be used: {broken}")
-    s.recipe = replace(s.recipe, backbone=ranking.choice)
-    s.voice.say(f"  backbone {ranking.choice}" + (f": {ranking.sentence()}" if len(ranking.candidates) > 1 else ""))
-    return ranking if len(ranking.candidates) > 1 else None
+    s.recipe = replace(s.recipe, backbone=found.choice)
+    s.voice.say(f"  backbone {found.choice}" + (f": {found.sentence()}" if len(found.candidates) > 1 else ""))
+    return found if len(found.candidates) > 1 else None
 
 
-def _rank(s: Session, request: Request) -> rank.Ranking:
-    names, skipped = rank.candidates_for(s.task, rank.zoo_folders(request.zoo), s.voice)
+def _rank(s: Session, request: Request) -> ranking.Ranking:
+    names, skipped = ranking.candidates_for(s.task, ranking.zoo_folders(request.zoo), s.voice)
     if not names:
-        raise rank.no_candidate(s.task, skipped)
+        raise ranking.no_candidate(s.task, skipped)
     if len(names) == 1:
-        return rank.Ranking([rank.Candidate(names[0])], names[0], skipped=skipped)
+        return ranking.Ranking([ranking.Candidate(names[0])], names[0], skipped=skipped)
     limit = s.clock.spent() + RANK_SHARE * s.clock.budget if s.clock.budget is not None else float("inf")
-    ranking = rank.rank(
+    found = ranking.rank(
         s.task, s.data.train, names, seed=s.recipe.seed, device=s.device, voice=s.voice, more=lambda: s.clock.spent() < limit
     )
-    ranking.skipped = skipped
-    return ranking
+    found.skipped = skipped
+    return found
