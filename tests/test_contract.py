@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 import toys
+from torch.nn import functional as F
 from toy_methods import (
+    L2SP,
     Balance,
     Contrast,
     CoTuning,
@@ -20,7 +22,6 @@ from toy_methods import (
     Ema,
     FixMatch,
     GroupDRO,
-    L2SP,
     Lora,
     MaskedPatches,
     Mixup,
@@ -30,19 +31,28 @@ from toy_methods import (
     named,
     tune,
 )
-from torch import nn
-from torch.nn import functional as F
-from toys import Classes, Masks, Numbers, OneBox, Several, Tags, Toy, falls, model_of, same, train, weights
+from toy_tasks import Classes, Masks, Numbers, OneBox, Several, Tags
+from toys import Toy, falls, model_of, same, train, weights
 
 from graft import backbones, features, registry, seeds, views
-from graft.data import Boxes, Data, Sample
+from graft.data import Data, Sample
 from graft.errors import UsageError
 from graft.loading import load
 from graft.methods import Method, freeze
 from graft.methods.nearest_neighbour import NearestNeighbour
 from graft.methods.probe import Probe
-from graft.model import Batch, Features, Model
+from graft.model import Batch, Model
 from graft.train.loop import steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Toys are too small to share out: on a busy machine two threads wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 # ---------------------------------------------------------------------------------- x, y and where
 
@@ -54,7 +64,7 @@ def red(picture: Any) -> np.ndarray:
 
 
 def test_a_view_moves_boxes_with_the_pixels_they_hold() -> None:
-    flipped = 0
+    kept = 0
     for i, sample in enumerate(toys.boxed(40)):
         seen = views.view(sample, "weak", seeds.rng(i))
         again = views.view(sample, "weak", seeds.rng(i))
@@ -65,8 +75,8 @@ def test_a_view_moves_boxes_with_the_pixels_they_hold() -> None:
             continue
         box = [int(v) for v in seen.y.xyxy[0]]
         assert box == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-        flipped += seeds.rng(i).random() < 2  # every sample counts
-    assert flipped > 30
+        kept += 1
+    assert kept > 30
 
 
 def test_where_brings_boxes_to_the_input_and_back() -> None:
@@ -179,7 +189,8 @@ def test_a_teacher_of_another_input_size_sees_the_same_view() -> None:
     other = seen[0].extra["teacher"]
     assert other.x.shape[2:] == (32, 32)
     assert other.where[0]["size"] == 32
-    assert (F.avg_pool2d(other.x, 2) - seen[0].x).abs().mean() < 0.2, "the same crop and flip"
+    small, large = seen[0].x[:, 0] > 0.5, F.avg_pool2d(other.x, 2)[:, 0] > 0.5  # where the rectangle is lit
+    assert (small & large).sum() > 0.7 * (small | large).sum(), "the same crop and flip"
 
 
 def test_two_encoders_of_one_name_are_refused() -> None:
@@ -210,8 +221,8 @@ def test_mix_refuses_what_has_no_mean() -> None:
     perm = torch.tensor([1, 0])
     with pytest.raises(UsageError, match="token"):
         Batch(torch.ones(2, 3, dtype=torch.long), torch.eye(2), weight=torch.ones(2)).mix(perm, 0.7)
+    tokens = {"t": Batch(torch.ones(2, 3, dtype=torch.long))}
     with pytest.raises(UsageError, match="token"):
-        tokens = {"t": Batch(torch.ones(2, 3, dtype=torch.long))}
         Batch(torch.ones(2, 3), torch.eye(2), weight=torch.ones(2), extra=tokens).mix(perm, 0.7)
     with pytest.raises(UsageError, match="probabilities"):
         Batch(torch.ones(2, 3), torch.tensor([0, 1]), weight=torch.ones(2)).mix(perm, 0.7)
@@ -236,7 +247,8 @@ def test_mixup_of_texts_is_refused() -> None:
 
 def test_group_dro_raises_the_weight_of_the_hard_domain() -> None:
     data = toys.rows()
-    data = replace(data, train=[replace(s, y=(s.y + (i // 6) % 3) % 3) if s.domain == "b" else s for i, s in enumerate(data.train)])
+    wrong = [replace(s, y=(s.y + i // 6) % 3) for i, s in enumerate(data.train)]  # nothing to learn in b
+    data = replace(data, train=[w if s.domain == "b" else s for s, w in zip(data.train, wrong, strict=True)])
     dro = GroupDRO()
     train(model_of(Classes(), data), Classes(), data, [tune(), named("group_dro", dro)], epochs=15)
     assert dro.q.sum().item() == pytest.approx(1, abs=1e-5)
@@ -269,12 +281,15 @@ def test_a_scalar_loss_refuses_weights() -> None:
 # --------------------------------------------------------------------------------------- gradients
 
 
-def test_sam_without_radius_is_plain_training_bit_for_bit() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_sam_without_radius_is_plain_training_bit_for_bit(masked: bool) -> None:
     task, data = Classes(), toys.rows(unlabelled=30)
     found = []
     for extra in ([], [named("sam", Sam(rho=0.0))], [named("sam", Sam(rho=0.5))]):
         model = model_of(task, data, norm=True, dropout=0.3)
-        train(model, task, data, [tune(norms_from=0), named("fixmatch", FixMatch()), named("mixup", Mixup()), *extra])
+        both = [named("fixmatch", FixMatch()), named("mixup", Mixup())]
+        others = [named("masked", MaskedPatches())] if masked else both  # one makes passes of its own
+        train(model, task, data, [tune(norms_from=0), *others, *extra])
         found.append(weights(model))
     assert found[0]["backbone.trunk.norm.num_batches_tracked"] > 0
     assert same(found[0], found[1])
@@ -297,7 +312,9 @@ def test_a_pair_sampler_gives_pairs_of_one_class() -> None:
             seen.append(batch.y.argmax(1))
             return batch
 
-    records = train(model_of(task, data), task, data, [tune(), named("pairs", Pairs()), named("keeps", Keeps())], epochs=4)
+    records = train(
+        model_of(task, data), task, data, [tune(), named("pairs", Pairs()), named("keeps", Keeps())], epochs=4
+    )
     assert falls(records)
     assert all((y[0::2] == y[1::2]).all() for y in seen)
 
@@ -348,7 +365,13 @@ def test_two_views_of_one_spec_differ_and_share_their_draws() -> None:
             return step.see("strong:32").features.pooled.square().mean()
 
     task = Masks()
-    train(model_of(task, data, "picture"), task, data, [tune(), named("contrast", Contrast()), named("looks", Looks())], epochs=1)
+    train(
+        model_of(task, data, "picture"),
+        task,
+        data,
+        [tune(), named("contrast", Contrast()), named("looks", Looks())],
+        epochs=1,
+    )
     assert [len(v) for v in seen[0].values()] == [2, 1]
     assert not torch.equal(seen[0]["strong"][0].x, seen[0]["strong"][1].x)
     assert seen[0]["strong:32"][0].x.shape[2:] == (32, 32)
@@ -390,7 +413,10 @@ def test_two_models_average_into_a_soup() -> None:
     soup = model_of(task, data)
     ends = [weights(m) for m in models]
     soup.load_state_dict({n: (a + ends[1][n]) / 2 for n, a in ends[0].items()})
-    losses = [task.measure(m.predict(data.train, task), [s.y for s in data.train])["log_loss"] for m in (*models, soup)]
+    losses = [
+        task.measure(m.predict(data.train, task), [s.y for s in data.train])["log_loss"]
+        for m in (*models, soup)
+    ]
     assert losses[2] < max(losses[:2]) + 0.05
 
 
@@ -443,8 +469,15 @@ def load(name, schema=None):
 def test_a_source_gets_vocabularies_from_the_data(tmp_path: Path) -> None:
     (tmp_path / "toyratings.py").write_text(SOURCE)
     registry.plugin(tmp_path / "toyratings.py")
-    pairs = [Sample((f"u{u}", f"i{i}"), float((u % 2) == (i % 2)), f"{u}-{i}") for u in range(6) for i in range(5)]
-    data = Data(pairs, pairs[:4], pairs[:4], schema={"users": [f"u{u}" for u in range(6)], "items": [f"i{i}" for i in range(5)]})
+    pairs = [
+        Sample((f"u{u}", f"i{i}"), float((u % 2) == (i % 2)), f"{u}-{i}") for u in range(6) for i in range(5)
+    ]
+    data = Data(
+        pairs,
+        pairs[:4],
+        pairs[:4],
+        schema={"users": [f"u{u}" for u in range(6)], "items": [f"i{i}" for i in range(5)]},
+    )
     task = Numbers()
     torch.manual_seed(0)
     backbone = backbones.load("toyratings:embedding", data.schema)
@@ -476,7 +509,9 @@ def test_l2_sp_in_a_second_stage_stays_near_the_pretrained_weights() -> None:
     middle = weights(model.backbone)
     start = weights(Toy("row"))
     train(model, task, data, [tune(), named("l2_sp", L2SP(weight=50.0))], epochs=15, origin=origin)
-    gone = [sum((w[n] - start[n]).square().sum().item() for n in start) for w in (middle, weights(model.backbone))]
+    gone = [
+        sum((w[n] - start[n]).square().sum().item() for n in start) for w in (middle, weights(model.backbone))
+    ]
     assert gone[1] < 0.5 * gone[0]
     assert len(loads) == 1, "loaded once a stage, however many steps look at it"
 
@@ -494,7 +529,9 @@ def test_fixmatch_with_lora_learns_and_merges(flexible: bool) -> None:
     model = model_of(task, data)
     before = weights(model)
     fixmatch = FixMatch(flexible=flexible)
-    records = train(model, task, data, [named("fixmatch", fixmatch), named("lora", Lora())], epochs=15, lr=3e-2)
+    records = train(
+        model, task, data, [named("fixmatch", fixmatch), named("lora", Lora())], epochs=15, lr=3e-2
+    )
     assert falls(records)
     assert weights(model).keys() == before.keys(), "adapters are merged"
     assert not torch.equal(before["backbone.trunk.first.weight"], model.backbone.trunk.first.weight)

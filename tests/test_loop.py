@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
-import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import toys
+from torch import nn
 from toy_methods import (
-    L2SP,
     Contrast,
     CoTuning,
     Ema,
     FixMatch,
-    GroupDRO,
     HeadOnly,
     Lora,
-    MaskedPatches,
     Mixup,
     Pairs,
     PCGrad,
@@ -37,10 +32,9 @@ from toy_methods import (
     named,
     tune,
 )
-from torch import distributed, nn
-from toys import Classes, Numbers, Several, Tags, Toy, model_of, resume_from, same, stage_of, train, weights
+from toy_tasks import Classes, Masks, Tags
+from toys import held, model_of, resume_from, same, stage_of, train, weights
 
-from graft import checkpoint
 from graft.data import Data
 from graft.errors import DataError, UsageError
 from graft.methods import Method
@@ -49,11 +43,19 @@ from graft.model import Batch, Model, Output
 from graft.tasks import Task
 from graft.train import states
 from graft.train.loop import check, steps
-from graft.train.step import Record
-from graft.train.streams import shuffled
+from graft.train.streams import Streams, shuffled
 
 SOURCE = str(Path(states.__file__).parents[2])
 HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Toys are too small to share out: on a busy machine two threads wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 # -------------------------------------------------------------------------------- order and finish
@@ -199,7 +201,9 @@ def test_a_single_solver_passes_the_check() -> None:
     check(stage_of(), Classes(), [named("probe", Probe())])
 
 
-@pytest.mark.parametrize("wrong", [{"view": "sideways"}, {"lr": None}, {"schedule": "cosin"}, {"batch": 0}, {"epochs": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"view": "sideways"}, {"lr": None}, {"schedule": "cosin"}, {"batch": 0}, {"epochs": -1.0}]
+)
 def test_a_stage_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         train(model_of(Classes(), toys.rows()), Classes(), toys.rows(), [tune()], **wrong)
@@ -280,7 +284,12 @@ def test_weights_below_the_depth_stay_bit_for_bit() -> None:
     before = weights(model)
     train(model, task, data, [tune(depth=1)], epochs=5, weight_decay=0.1)
     moved = {n for n, t in weights(model).items() if not torch.equal(t, before[n])}
-    assert moved == {"backbone.trunk.second.weight", "backbone.trunk.second.bias", "head.linear.weight", "head.linear.bias"}
+    assert moved == {
+        "backbone.trunk.second.weight",
+        "backbone.trunk.second.bias",
+        "head.linear.weight",
+        "head.linear.bias",
+    }
 
 
 def test_rates_fall_from_stage_to_stage() -> None:
@@ -288,9 +297,18 @@ def test_rates_fall_from_stage_to_stage() -> None:
     model = model_of(task, data)
     nn.init.normal_(model.head.linear.weight)
     before = weights(model)
-    options: dict[str, Any] = {"warmup": 0.0, "schedule": "constant", "weight_decay": 0.0, "stop": 1, "lr": 1e-3, "clip": 0.0}
+    options: dict[str, Any] = {
+        "warmup": 0.0,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "stop": 1,
+        "lr": 1e-3,
+        "clip": 0.0,
+    }
     train(model, task, data, [tune(decay=0.5, head=3.0)], **options)
-    gone = {n: (t - before[n]).abs().max().item() for n, t in weights(model).items()}  # Adam's first step: the rate
+    gone = {
+        n: (t - before[n]).abs().max().item() for n, t in weights(model).items()
+    }  # Adam's first step: the rate
     assert gone["head.linear.weight"] == pytest.approx(3e-3, rel=1e-2)
     assert gone["backbone.trunk.second.weight"] == pytest.approx(1e-3, rel=1e-2)
     assert gone["backbone.trunk.first.weight"] == pytest.approx(5e-4, rel=1e-2)
@@ -319,13 +337,13 @@ class Bad(Method):
 def test_a_step_that_is_not_finite_is_skipped() -> None:
     task, data, bad = Classes(), toys.rows(), named("bad", Bad({1, 2}))
     model = model_of(task, data, norm=True)
-    held = weights(model)
+    before = weights(model)
     for record in steps(model, task, stage_of(epochs=4), data, [tune(norms_from=0), bad]):
         assert record.skipped is (record.step in (2, 3))
-        assert same(held, weights(model)) is record.skipped, "weights and statistics stay"
-        held = weights(model)
+        assert same(before, weights(model)) is record.skipped, "weights and statistics stay"
+        before = weights(model)
     assert bad.moved == 10
-    assert all(torch.isfinite(t).all() for t in held.values())
+    assert all(torch.isfinite(t).all() for t in before.values())
 
 
 def test_six_steps_in_a_row_that_are_not_finite_end_the_stage_also_over_a_resume() -> None:
@@ -335,11 +353,18 @@ def test_six_steps_in_a_row_that_are_not_finite_end_the_stage_also_over_a_resume
         resumed = None
         for record in run:
             if record.step == 4:
-                resumed = clone(record.state())
+                resumed = held(record.state())
                 break
         assert resumed is not None
         model = model_of(task, data)
-        more = steps(model, task, stage_of(epochs=4), data, [tune(), named("bad", Bad(at))], resume=resume_from(resumed))
+        more = steps(
+            model,
+            task,
+            stage_of(epochs=4),
+            data,
+            [tune(), named("bad", Bad(at))],
+            resume=resume_from(resumed),
+        )
         if fails:
             with pytest.raises(UsageError, match="6 steps in a row"):
                 list(more)
@@ -347,32 +372,66 @@ def test_six_steps_in_a_row_that_are_not_finite_end_the_stage_also_over_a_resume
             assert list(more)[-1].step == 12
 
 
-def clone(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {k: clone(v) for k, v in value.items()}
-    return [clone(v) for v in value] if isinstance(value, list) else value
-
-
 # --------------------------------------------------------------------------------- order and seeds
 
 
-@pytest.mark.parametrize(("n", "size", "sizes"), [(25, 8, [8, 8, 9]), (24, 8, [8, 8, 8]), (3, 2, [3]), (5, 8, [5]), (26, 8, [2, 8, 8, 8])])
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"),
+    [(25, 8, [8, 8, 9]), (24, 8, [8, 8, 8]), (3, 2, [3]), (5, 8, [5]), (26, 8, [2, 8, 8, 8])],
+)
 def test_no_batch_holds_one_sample_alone(n: int, size: int, sizes: list[int]) -> None:
     made = shuffled(toys.rows(n).train, size, np.random.default_rng(0))
     assert sorted(len(rows) for rows in made) == sizes
     assert sorted(i for rows in made for i in rows) == list(range(n))
 
 
+def test_every_epoch_has_an_order_of_its_own_and_may_be_asked_again() -> None:
+    streams = Streams(
+        toys.rows(20, unlabelled=7), stage_of(), [tune(), named("fixmatch", FixMatch())], (0, 0)
+    )
+    orders = [streams.order(epoch) for epoch in (0, 1, 2, 0)]
+    assert all(sorted(i for rows in order for i in rows) == list(range(20)) for order in orders)
+    assert orders[0] == orders[3]
+    assert orders[0] != orders[1] != orders[2]
+    seen = [row for number in range(7) for row in streams.unlabelled(number)[1]]
+    assert len(seen) == 56
+    assert all(sorted(seen[k : k + 7]) == list(range(7)) for k in range(0, 56, 7)), "whole shuffled passes"
+    assert seen[:7] != seen[7:14]
+
+
 def test_texts_of_like_length_share_a_batch() -> None:
     samples = toys.texts(64)
-    spread = [np.ptp([len(samples[i].x) for i in rows]) for rows in shuffled(samples, 8, np.random.default_rng(0))]
+    spread = [
+        np.ptp([len(samples[i].x) for i in rows]) for rows in shuffled(samples, 8, np.random.default_rng(0))
+    ]
     assert np.mean(spread) < 0.5 * np.ptp([len(s.x) for s in samples])
 
 
+class Noise(Method):
+    """Draws from torch itself, outside every pass."""
+
+    def batch(self, batch: Batch, rng: Any) -> Batch:
+        return replace(batch, x=batch.x + 0.01 * torch.randn_like(batch.x))
+
+
 def everything() -> list[Method]:
-    return [tune(norms_from=0), named("mixup", Mixup()), named("fixmatch", FixMatch()), named("sam", Sam())]
+    others = {"mixup": Mixup(), "fixmatch": FixMatch(), "sam": Sam(), "noise": Noise()}
+    return [tune(norms_from=0), *(named(n, m) for n, m in others.items())]
+
+
+def test_views_are_drawn_anew_each_epoch() -> None:
+    task, data, seen = Masks(), toys.whole(toys.masked(8)), []
+
+    class Keeps(Method):
+        def batch(self, batch: Batch, rng: Any) -> Batch:
+            seen.append(dict(zip(batch.id, batch.x, strict=True)))
+            return batch
+
+    methods = [tune(), named("keeps", Keeps())]
+    train(model_of(task, data, "picture"), task, data, methods, batch=4, epochs=3, view="weak")
+    epochs = [{**seen[k], **seen[k + 1]} for k in (0, 2, 4)]
+    for a, b in ((0, 1), (1, 2)):
+        assert all(not torch.equal(epochs[a][i], epochs[b][i]) for i in epochs[0])
 
 
 def test_the_seed_decides_everything_and_callers_between_steps_nothing() -> None:
@@ -393,7 +452,7 @@ def test_the_seed_decides_everything_and_callers_between_steps_nothing() -> None
 def global_state() -> dict[str, Any]:
     return {
         "random": random.getstate(),
-        "numpy": str(np.random.get_state()),  # noqa: NPY002
+        "numpy": str(np.random.get_state()),
         "dtype": torch.get_default_dtype(),
         "threads": torch.get_num_threads(),
         "grad": torch.is_grad_enabled(),
@@ -427,211 +486,3 @@ def test_prediction_depends_on_neither_batch_nor_order(kind: str) -> None:
         found = model.predict([samples[i] for i in order], task, size=size)
         for i, answer in zip(order, found, strict=True):
             assert np.allclose(answer, whole[i], atol=1e-6)
-
-
-# ------------------------------------------------------------------------------------------ resume
-
-
-@dataclass
-class Scenario:
-    """One stage, built anew whenever asked."""
-
-    methods: Callable[[], list[Method]]
-    task: Callable[[], Task] = Classes
-    kind: str = "row"
-    data: Callable[[], Data] = lambda: toys.rows(unlabelled=20)
-    norm: bool = True
-
-    def start(self, resume: Any = None, **options: Any) -> tuple[Model, Iterator[Record]]:
-        task, data = self.task(), self.data()
-        model = model_of(task, data, self.kind, norm=self.norm, dropout=0.2 if self.norm else 0.0, classes=5)
-        stage = stage_of(**{"epochs": 4.0, "view": "strong", "stop": 9, **options})
-
-        def origin() -> Toy:
-            return Toy(self.kind, norm=self.norm)
-
-        return model, steps(model, task, stage, data, self.methods(), seed=2, index=1, origin=origin, resume=resume)
-
-    def straight(self, **options: Any) -> dict[str, torch.Tensor]:
-        model, run = self.start(**options)
-        list(run)
-        return weights(model)
-
-
-def joint() -> Data:
-    a, b = toys.rows(14, task="a"), toys.rows(13, seed=5, task="b")
-    return replace(a, train=a.train + b.train)
-
-
-SCENARIOS = {
-    "lora+flexmatch+l2_head": Scenario(lambda: [named("lora", Lora()), named("flexmatch", FixMatch(flexible=True))]),
-    "ema+mixup+sam": Scenario(
-        lambda: [tune(norms_from=0), named("ema", Ema()), named("mixup", Mixup()), named("sam", Sam())]
-    ),
-    "dro+l2_sp+co_tuning": Scenario(
-        lambda: [tune(norms_from=0), named("dro", GroupDRO()), named("l2_sp", L2SP()), named("co_tuning", CoTuning())]
-    ),
-    "contrast+masked+ema": Scenario(
-        lambda: [
-            tune(norms_from=0),
-            named("contrast", Contrast()),
-            named("masked", MaskedPatches()),
-            named("ema", Ema()),
-        ],
-        kind="picture",
-        data=lambda: toys.whole(toys.masked(18)),
-        task=toys.Masks,
-    ),
-    "pcgrad+pairs": Scenario(lambda: [tune(), named("pcgrad", PCGrad()), named("pairs", Pairs()), named("l2_sp", L2SP())]),
-    "tags": Scenario(lambda: [tune()], Tags, "text", lambda: toys.whole(toys.texts())),
-}
-
-
-def stop_at(scenario: Scenario, k: int, folder: Path) -> None:
-    """Train to step k, write a checkpoint, and stop as a killed process would."""
-    _, run = scenario.start()
-    for record in run:
-        if record.step == k:
-            tensors, plain = states.split(record.state())
-            checkpoint.save(folder, k, tensors, {"state": plain})
-            return
-
-
-def go_on(scenario: Scenario, folder: Path) -> dict[str, torch.Tensor]:
-    found = checkpoint.latest(folder, print)
-    assert found is not None
-    state = states.join({group: found.tensors(group) for group in found.files}, found.state["state"])
-    model, run = scenario.start(resume_from(state))
-    numbers = [record.step for record in run]
-    assert numbers == list(range(found.step + 1, 10))
-    return weights(model)
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_stage_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
-    straight = SCENARIOS[name].straight()
-    for k in (1, 5):
-        stop_at(SCENARIOS[name], k, tmp_path / str(k))
-        torch.rand(7)
-        assert same(straight, go_on(SCENARIOS[name], tmp_path / str(k))), f"stopped at {k}"
-
-
-def child(code: str, *args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, args)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((SOURCE, HERE))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_another_process_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    names = ["lora+flexmatch+l2_head", "ema+mixup+sam"]
-    for name in names:
-        stop_at(SCENARIOS[name], 4, tmp_path / name)
-    code = (
-        "import sys, pathlib, torch, safetensors.torch, test_loop as t\n"
-        "torch.set_num_threads(2)\n"
-        "for name in sys.argv[2:]:\n"
-        "    found = t.go_on(t.SCENARIOS[name], pathlib.Path(sys.argv[1]) / name)\n"
-        "    safetensors.torch.save_file(found, pathlib.Path(sys.argv[1]) / f'{name}.safetensors')\n"
-    )
-    process = child(code, tmp_path, *names)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, out
-    for name in names:
-        assert same(SCENARIOS[name].straight(), safetensors.torch.load_file(tmp_path / f"{name}.safetensors"))
-
-
-def test_a_checkpoint_of_another_recipe_is_refused() -> None:
-    scenario = SCENARIOS["pcgrad+pairs"]
-    _, run = scenario.start()
-    state = clone(next(run).state())
-    for group in ("model", "optimizer"):
-        _, run = scenario.start(resume_from({**state, group: {**state[group], "strange/step": torch.zeros(1)}}))
-        with pytest.raises(DataError):
-            next(run)
-
-
-def test_states_come_back_exactly() -> None:
-    held = {
-        "x": torch.tensor([1.0, -0.0]), "n": 3, "f": 0.1 + 0.2, "best": float("inf"), "low": float("-inf"), "s": "ü",
-        "b": True, "none": None, "list": [torch.arange(2), 1.5, {"tensor": torch.zeros(0)}], "pair": (1, torch.ones(1)),
-        "dict": {"a/b": torch.ones(2, 2), "float": 2.0}, "empty": {}, "tuple": [],
-    }  # fmt: skip
-    state = {"loop": {"step": 3}, "model": {"w": torch.ones(2)}, "optimizer": {}, "methods": {"m": held, "none": {}}}
-    tensors, plain = states.split(state)
-    back = states.join(tensors, json.loads(json.dumps(plain, allow_nan=False)))
-    assert equal(back, state)
-    with pytest.raises(TypeError, match="methods/m/x is a ndarray"):
-        states.split({**state, "methods": {"m": {"x": np.ones(2)}}})
-    with pytest.raises(TypeError, match="key 3"):
-        states.split({**state, "methods": {"m": {3: 1}}})
-
-
-def equal(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b) and a.dtype == b.dtype
-    if isinstance(a, dict):
-        return type(b) is dict and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
-    return bool(type(a) is type(b) and a == b)
-
-
-# --------------------------------------------------------------------------------------- processes
-
-
-class ByTask(Method):
-    """Each process gets rows of one task, so the other's head is unused there; the last batch is uneven."""
-
-    def sampler(self, samples: Any, batch: int, rng: Any) -> list[list[int]]:
-        a, b = ([i for i, s in enumerate(samples) if s.task == task] for task in "ab")
-        rows = [i for pair in zip(a, b, strict=False) for i in pair] + a[len(b) :]
-        return [rows[i : i + batch] for i in range(0, len(rows), batch)]
-
-
-def weighted() -> Data:
-    data = toys.rows(27, unlabelled=21)
-    return replace(data, train=[replace(s, weight=0.5 + (i % 3) / 2) for i, s in enumerate(data.train)])
-
-
-SHARED = {
-    "composite": Scenario(
-        lambda: [tune(), named("by_task", ByTask())], lambda: Several({"a": Classes(), "b": Classes()}), data=joint, norm=False
-    ),
-    "dro+fixmatch+l2_sp": Scenario(
-        lambda: [named("finetune", tune()), named("dro", GroupDRO()), named("fixmatch", FixMatch(flexible=True)), named("l2_sp", L2SP())],
-        data=weighted, norm=False,
-    ),
-    "scalar": Scenario(lambda: [tune()], lambda: Numbers(scalar=True), data=lambda: toys.rows(27), norm=False),
-}  # fmt: skip
-
-
-def run_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for name, scenario in SHARED.items():
-        model, run = scenario.start(view="none")
-        terms = [r.terms for r in run]
-        safetensors.torch.save_file(weights(model), f"{folder}/{name}-{rank}.safetensors")
-        Path(f"{folder}/{name}-{rank}.json").write_text(json.dumps(terms))
-    distributed.destroy_process_group()
-
-
-def test_two_processes_equal_one(tmp_path: Path) -> None:
-    code = "import sys, test_loop; test_loop.run_rank(int(sys.argv[1]), sys.argv[2])"
-    processes = [child(code, rank, tmp_path) for rank in range(2)]
-    for process in processes:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, out
-    for name, scenario in SHARED.items():
-        model, run = scenario.start(view="none")
-        terms = [r.terms for r in run]
-        one = weights(model)
-        first, second = (safetensors.torch.load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in range(2))
-        assert same(first, second)
-        assert max((one[n] - first[n]).abs().max().item() for n in one) < 2e-6, name
-        for mine, theirs in zip(terms, json.loads((tmp_path / f"{name}-0.json").read_text()), strict=True):
-            assert mine == pytest.approx(theirs, abs=1e-5), name

@@ -59,7 +59,9 @@ class Lora(Method):
     rank: int = 2
 
     def prepare(self, model: Model, task: Task, data: Data) -> None:
-        self._places = [n for n, m in model.backbone.named_modules() if isinstance(m, nn.Linear) and n.startswith("trunk")]
+        self._places = [
+            n for n, m in model.backbone.named_modules() if isinstance(m, nn.Linear) and n.startswith("trunk")
+        ]
         for place in self._places:
             base = model.backbone.get_submodule(place)
             assert isinstance(base, nn.Linear)
@@ -152,7 +154,10 @@ class Pairs(Method):
             by_class.setdefault(samples[i].y, []).append(int(i))
         pairs = [own[k : k + 2] for own in by_class.values() for k in range(0, len(own) - 1, 2)]
         pairs = [pairs[i] for i in rng.permutation(len(pairs))]
-        return [sum(pairs[k : k + batch // 2], []) for k in range(0, len(pairs) - batch // 2 + 1, batch // 2)]
+        return [
+            [i for pair in pairs[k : k + batch // 2] for i in pair]
+            for k in range(0, len(pairs) - batch // 2 + 1, batch // 2)
+        ]
 
 
 # --------------------------------------------------------------------------------------- gradients
@@ -187,7 +192,14 @@ class PCGrad(Method):
         each = []
         for term in terms.values():
             found = torch.autograd.grad(term, moving, retain_graph=True, allow_unused=True)
-            each.append(torch.cat([torch.zeros(p.numel()) if g is None else g.flatten() for g, p in zip(found, moving, strict=True)]))
+            each.append(
+                torch.cat(
+                    [
+                        torch.zeros(p.numel()) if g is None else g.flatten()
+                        for g, p in zip(found, moving, strict=True)
+                    ]
+                )
+            )
         projected = []
         for i, g in enumerate(each):
             for j in step.rng(self).permutation(len(each)):
@@ -278,7 +290,9 @@ class Ema(Method):
         with torch.no_grad():
             now = step.model.state_dict()
             for name, average in self.teacher.state_dict().items():
-                average.copy_(average.lerp(now[name], 1 - self.decay) if average.is_floating_point() else now[name])
+                average.copy_(
+                    average.lerp(now[name], 1 - self.decay) if average.is_floating_point() else now[name]
+                )
 
     def finish(self, model: Model) -> None:
         model.backbone.load_state_dict(self.teacher.backbone.state_dict())
@@ -294,7 +308,7 @@ class Ema(Method):
 
 @dataclass
 class FixMatch(Method):
-    """FixMatch (Sohn et al. 2020); `flexible` lowers the threshold of classes seldom met (Zhang et al. 2021)."""
+    """FixMatch (Sohn et al. 2020); `flexible` asks less of classes seldom met (Zhang et al. 2021)."""
 
     views: ClassVar[tuple[str, ...]] = ("weak", "strong")
     threshold: float = 0.4
@@ -343,7 +357,10 @@ class Contrast(Method):
         model.aux["project"] = nn.Linear(model.backbone.dim, 4)
 
     def loss(self, step: Step) -> torch.Tensor:
-        a, b = (F.normalize(step.model.aux["project"](step.see("strong", k).features.pooled), dim=1) for k in (0, 1))
+        a, b = (
+            F.normalize(step.model.aux["project"](step.see("strong", k).features.pooled), dim=1)
+            for k in (0, 1)
+        )
         return F.cross_entropy(a @ b.T / 0.2, torch.arange(len(a)))
 
 
@@ -362,7 +379,9 @@ class MaskedPatches(Method):
         shown = torch.where(gone, step.model.aux["blank"][0], embedded)
         context = step.model.backbone(step.batch.x, shown).tokens
         mixed = context + context.mean(1, keepdim=True)
-        return ((step.model.aux["decode"](mixed) - embedded.detach()).square() * gone).sum() / gone.sum().clamp_min(1)
+        return (
+            (step.model.aux["decode"](mixed) - embedded.detach()).square() * gone
+        ).sum() / gone.sum().clamp_min(1)
 
 
 @dataclass

@@ -59,7 +59,7 @@ def headline(r: Report) -> Report:
         "level": _wording.level(r),
         "n": count(score.get("n")) if score.get("n") else "",
         "also": also,
-        "backbone": clip(b.get("name")),
+        "backbone": clip(_wording.short(b.get("name") or "")),
         "facts": facts,
         "total": count(sum(d.get(k) or 0 for k in PARTS)),
         "classes": count(len((r.get("task") or {}).get("labels") or [])),
@@ -119,6 +119,9 @@ def rungs(r: Report) -> Report | None:
         kept: Cell = {"text": "kept", "tone": "good"} if x.get("kept") else {"text": "not kept", "tone": "dim"}
         score = [number(x.get("value"), m), interval(x, m), duration(x.get("seconds"))]
         rows.append([name, *score, kept, clip(x.get("why"), _wording.TEXT)])
+    for x in r.get("left_out") or []:
+        none: list[Cell] = [_wording.NONE] * 3
+        rows.append([spoken(x.get("name")), *none, {"text": "not run", "tone": "dim"}, clip(x.get("why"), _wording.TEXT)])
     head = [("Rung", "name"), (plain(m), "num"), (plain(_wording.level(r)), "num"), ("Time", "num")]
     return _table("Rungs climbed", [*head, ("Kept?", "tag"), ("Why", "wide")], rows) if rows else None
 
@@ -243,7 +246,7 @@ def rank(r: Report) -> Report | None:
     for c in given.get("candidates") or []:
         chosen, tied = c.get("name") == given.get("choice"), c.get("name") in (given.get("tied") or [])
         small = "chosen" if chosen else "cannot be told from the chosen" if tied else ""
-        name: Cell = {"text": clip(c.get("name")), "small": small, "tone": "strong" * chosen}
+        name: Cell = {"text": clip(_wording.short(c.get("name") or "")), "small": small, "tone": "strong" * chosen}
         failed: Cell = {"text": clip(c.get("error"), _wording.TEXT), "tone": "bad"}
         sizes = [f"{c[k]:,.1f}" if c.get(k) is not None else _wording.NONE for k in ("mb", "ms")]
         scores = [number(c.get("predicted"), m), interval(c, m), number(c.get("probe"), m)]

@@ -209,3 +209,9 @@ def reading(gap: Report, of: str) -> tuple[str, str]:
 def quoted(text: str) -> str:
     """A word of a shell's command line, on one line."""
     return shlex.quote(" ".join(text.splitlines()))
+
+
+def short(name: str) -> str:
+    """A backbone's name as sentences and tables show it: a folder by its last part."""
+    source, _, rest = name.partition(":")
+    return f"{source}:{rest.rstrip('/').rpartition('/')[2]}" if source in ("local", "run") else name

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
-from graft.errors import GraftError, Stopped, UsageError, did_you_mean
+from graft.errors import GraftError, UsageError, did_you_mean
 
 STARTED = time.monotonic()
 app = typer.Typer(
@@ -70,10 +73,9 @@ def fit(
             voice,
         )  # fmt: skip
         if as_json:
-            _print_json(outcome.summary(run.report))
+            _print_json({**outcome.summary(run.report), "run": str(run.folder.resolve())})
         else:
-            _show(report.terminal(run.report))
-            print(f"{run.folder}/report.html")
+            _show(report.terminal(run.report), f"{run.folder}/report.html\n")
 
 
 @app.command()
@@ -95,11 +97,13 @@ def predict(
     _plugins(plugin)
     writing.check_out(out)
     voice = Voice(quiet)
-    table = Run(run, device).predict(inputs if inputs != ["-"] else "-", top_k, voice)
+    # As paths: a name that is not there is refused here, not read as a text to classify.
+    table = Run(run, device).predict([i if i == "-" else Path(i) for i in inputs], top_k, voice)
     bad = writing.bad_rows(table)
     if bad:
         voice.warn(f"{len(bad)} of {len(table)} could not be read: {', '.join(bad[:5])}")
-    writing.write(table, out, as_json)
+    with _reader():
+        writing.write(table, out, as_json)
 
 
 @app.command()
@@ -115,13 +119,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a run's model on labelled data."""
+    from graft import outcome
     from graft.run import Run
     from graft.voice import Voice
 
     _plugins(plugin)
     found = Run(run, device).evaluate(data, text=text, label=label, max_bad=max_bad, voice=Voice(quiet))
     if as_json:
-        _print_json(found)
+        _print_json({k: found[k] for k in outcome.SUMMARY})
         return
     from graft.tell import evaluation
 
@@ -177,8 +182,7 @@ def list_(
         _print_json({kind: rows})
         return
     width = max(len(r["name"]) for r in rows)
-    for row in rows:
-        print(f"{row['name']:<{width}}  {row['sentence']}")
+    _print("".join(f"{row['name']:<{width}}  {row['sentence']}\n" for row in rows))
 
 
 def _plugins(files: list[str]) -> None:
@@ -189,13 +193,32 @@ def _plugins(files: list[str]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    _print(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _show(rendered: Any) -> None:
+def _show(rendered: Any, after: str = "") -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(rendered)
+    console = Console(highlight=False)
+    with console.capture() as captured:  # printed by us: rich would answer a lost reader in its own way
+        console.print(rendered)
+    _print(captured.get() + after)
+
+
+def _print(text: str) -> None:
+    with _reader():
+        sys.stdout.write(text)
+
+
+@contextmanager
+def _reader() -> Iterator[None]:
+    """Writing to standard output; where its reader has gone, as in `graft predict ... | head`, end quietly with 141."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor shall the interpreter's last flush speak
+        raise SystemExit(141) from None
 
 
 def version(value: bool) -> None:
@@ -214,20 +237,32 @@ def options(
 
 
 def main(command: Callable[..., Any] = app) -> None:
-    """Run the command line; a GraftError is one line on standard error and its exit code."""
+    """Run the command line; a GraftError, or an option that is none, is one line on standard error and its exit code."""
     _quiet_libraries()
     _keep_freed_memory()
     try:
-        command()
+        code = command(standalone_mode=False)
     except GraftError as e:
-        print(f"graft: {' '.join(str(e).split())}", file=sys.stderr)
-        sys.exit(e.code)
-    except KeyboardInterrupt:
-        print("graft: interrupted", file=sys.stderr)
-        sys.exit(Stopped.code)
-    except BrokenPipeError:  # the reader of our output has gone, as in `graft predict ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _fail(str(e), e.code)
+    except TyperException as e:
+        if "\n" in e.format_message():  # `graft` alone: its help
+            print(e.format_message(), file=sys.stderr)
+            sys.exit(e.exit_code)
+        _fail(_said(e), e.exit_code)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int) -> None:
+    print(f"graft: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _said(error: TyperException) -> str:
+    """A wrong option in our own words: what it may have meant, and where all of them stand."""
+    said = re.sub(r" \(Possible options: (.+)\)", r". Did you mean \1?", error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{said}{'' if said.endswith('?') else '.'} `{context.command_path if context else 'graft'} --help` shows what is possible"
 
 
 def _keep_freed_memory() -> None:

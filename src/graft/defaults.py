@@ -7,7 +7,7 @@ from dataclasses import replace
 from graft.recipe import Stage
 from graft.train import solves
 
-RATES = {"picture": 5e-4, "text": 1e-4}
+RATES = {"picture": 2e-4, "text": 1e-4}
 BATCHES = {"picture": 16, "text": 32}
 PASSES = 3000  # training samples seen in all that few data are repeated to
 EPOCHS = (3, 12)

@@ -59,6 +59,12 @@ def extract(
     return Table(torch.from_numpy(pooled), False)
 
 
+def is_cached(backbone: Backbone, samples: Sequence[Sample], size: int = 32) -> bool:
+    """Whether `extract` would find these features on disk."""
+    folder = cache_folder() / "features" / key(backbone, samples, size)
+    return _read(folder, len(samples), backbone.dim) is not None
+
+
 @torch.no_grad()
 def _pass(backbone: Backbone, samples: Sequence[Sample], size: int, tick: Callable[[int], None] | None) -> np.ndarray:
     backbone.eval()

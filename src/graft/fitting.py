@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from graft import evidence, ladder, outcome, ranking, recipe, registry, report, sources, storage, train
+from graft._wording import short
 from graft.backbones import split
 from graft.data import Data
-from graft.errors import DataError, SetupError, UsageError
+from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError
 from graft.files import slug, write_json, write_whole
 from graft.recipe import Recipe, Rung
 from graft.run import Run
@@ -104,15 +105,20 @@ def start(request: Request, voice: Voice) -> Run:
             _check_same(run, asked)
             voice.say(f"{out} is complete:")
             return run
-        decisions = Decisions(place.path / "decisions.json")
-        clock = Clock(budget, decisions.made.get("spent", 0.0), request.started)
-        voice.say(f"{asked.data} -> {why}")
-        data = chosen_task.read(source, asked)
-        _tell(data, voice)
-        session = Session(place, voice, replace(asked, task=chosen_task.name), chosen_task, data, clock, decisions, device)
-        _same_request(session)
-        write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
-        _work(session, request, out)
+        try:
+            decisions = Decisions(place.path / "decisions.json")
+            clock = Clock(budget, decisions.made.get("spent", 0.0), request.started)
+            voice.say(f"{asked.data} -> {why}")
+            data = chosen_task.read(source, asked)
+            _tell(data, voice)
+            session = Session(place, voice, replace(asked, task=chosen_task.name), chosen_task, data, clock, decisions, device)
+            _same_request(session)
+            write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
+            _work(session, request, out)
+        except GraftError as e:
+            if not isinstance(e, Stopped) and not (place.path / "arms").exists():
+                place.discard()  # refused before any work: the mended command finds nothing in its way
+            raise
         place.finish([*KEPT, *(["assets"] if (place.path / "assets").exists() else [])])
     return Run(out)
 
@@ -257,7 +263,7 @@ def _choose(s: Session, request: Request) -> ranking.Ranking | None:
         broken = "; ".join(f"{c.name}: {c.error}" for c in found.candidates)
         raise SetupError(f"no candidate can be used: {broken}")
     s.recipe = replace(s.recipe, backbone=found.choice)
-    s.voice.say(f"  backbone {found.choice}" + (f": {found.sentence()}" if len(found.candidates) > 1 else ""))
+    s.voice.say(f"  backbone {short(found.choice)}" + (f": {found.sentence()}" if len(found.candidates) > 1 else ""))
     return found if len(found.candidates) > 1 else None
 
 

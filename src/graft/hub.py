@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-import socket
+import ssl
+import urllib.error
+import urllib.request
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from graft.errors import DataError, SecurityError, SetupError
 
@@ -23,16 +25,17 @@ def reachable() -> str:
     """Why the hub cannot be reached, or "" where it can; asked once a process, in three seconds at most."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return "HF_HUB_OFFLINE is set"
-    if any(os.environ.get(k) for k in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        target = urlsplit(next(os.environ[k] for k in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(k)))
-    else:
-        target = urlsplit(endpoint())
-    port = target.port or (80 if target.scheme == "http" else 443)
     try:
-        with socket.create_connection((target.hostname or "", port), timeout=PROBE_SECONDS):
+        # An answer is waited for: a connection alone also comes about with a server that never says a word.
+        request = urllib.request.Request(endpoint(), method="HEAD")
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
             return ""
-    except OSError as e:
-        return f"{endpoint()} cannot be reached ({e})"
+    except urllib.error.HTTPError as e:
+        e.close()
+        return ""  # an answer, whatever it is
+    except (OSError, ValueError, http.client.HTTPException) as e:  # ValueError: no address at all
+        reason = getattr(e, "reason", e)
+        return "" if isinstance(reason, ssl.SSLError) else f"{endpoint()} cannot be reached ({reason})"
 
 
 def cached(repo: str, file: str) -> Path | None:

@@ -23,6 +23,8 @@ from graft.session import Session
 
 ALPHA = 0.05  # one-sided level at which a costlier rung counts as better
 FEWEST_STEPS = 24  # a training rung that cannot make so many is not started
+LOOK_SHARE = 0.4  # of what is left, at most, for frozen features
+FEWEST_LOOKED_AT = 200  # training samples, however slow the machine
 REPORT_SECONDS = 8.0  # kept back for measuring and writing at the end
 LADDER = ("nearest_neighbour", "probe", "finetune", "probe > finetune")
 
@@ -118,6 +120,9 @@ def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dic
     n, modality = len(s.data.train), s.task.modality
     stages = tuple(defaults.resolve(stage, modality, n) for stage in rung.stages)
     trained = [i for i, stage in enumerate(stages) if not train.solves(stage)]
+    if s.clock.budget is not None:
+        limit = s.decisions.once("limit", lambda: _limit(s))
+        stages = tuple(x if i in trained or x.limit else replace(x, limit=limit) for i, x in enumerate(stages))
     plan: dict[str, Any] = {"stages": [recipe.plain_stage(stage) for stage in stages]}
     if s.clock.budget is None or not trained:
         return plan
@@ -140,6 +145,24 @@ def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dic
         )
         plan["stages"] = [recipe.plain_stage(x) for x in stages]
     return {**plan, "seconds": room}
+
+
+def _limit(s: Session) -> int:
+    """Training samples that frozen rungs look at, so that one pass leaves time for the rest; 0: all of them."""
+    train_part, others = s.data.train, len(s.data.valid) + len(s.data.test)
+    if features.is_cached(s.origin(), train_part):
+        return 0
+    some = train_part[:: max(1, len(train_part) // 64)][:64]
+    features.extract(s.origin(), some[:8], keep=False)  # warm-up
+    start = time.monotonic()
+    features.extract(s.origin(), some, keep=False)
+    each = (time.monotonic() - start) / len(some)
+    fit = int(LOOK_SHARE * s.clock.left() / each) - others
+    if fit >= len(train_part):
+        return 0
+    limit = max(fit, min(FEWEST_LOOKED_AT, len(train_part)))
+    s.voice.say(f"  one pass over all would take {each * (len(train_part) + others):.0f} s: frozen rungs look at {limit} samples")
+    return limit
 
 
 def _steps(stage: Stage, n: int) -> int:

@@ -12,6 +12,7 @@ from graft.seeds import rng
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # strong to weak: each starts from the last
 FOLDS = 5
+ALONE = 500_000  # numbers in the features up to which one thread is quicker than several
 MOST_ROWS = 3000  # the penalty is chosen on at most so many samples
 
 
@@ -109,6 +110,8 @@ def _path(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalties: Seq
 
 def _lbfgs(z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, start: torch.Tensor) -> torch.Tensor:
     """Minimise mean(weight x cross-entropy) + l2/2 |w|^2 from `start`; parameters [c, d + 1], bias last."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if z.numel() < ALONE else threads)  # small products spend their time on waiting for each other
     params = start.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([params], max_iter=100, tolerance_grad=1e-6, history_size=10, line_search_fn="strong_wolfe")
 
@@ -119,5 +122,8 @@ def _lbfgs(z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, st
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    try:
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    finally:
+        torch.set_num_threads(threads)
     return params.detach()

@@ -21,6 +21,10 @@ from graft.recipe import Rung
 from graft.session import Session
 
 FORMAT = 1
+SUMMARY = (
+    "run", "task", "backbone", "measure", "value", "low", "high", "n", "controls", "rungs", "seconds",
+)  # fmt: skip
+"""Keys of the one JSON object of `graft fit --json` and `graft evaluate --json`."""
 
 
 def repeatable(s: Session, arms: list[Arm]) -> str:
@@ -60,6 +64,7 @@ def report(s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None
         scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
     return {
         "format": FORMAT,
+        "level": evaluate.LEVEL,
         "run": str(out),
         "title": out.name,
         "graft": storage.versions()["graft-learn"],

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from graft import backbones, evaluate, features, hub, linear, registry, sources
+from graft._wording import short
 from graft.data import Sample, subset
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
 from graft.loading import batches
@@ -64,8 +65,9 @@ class Ranking:
         if self.choice is None:
             return f"none of {len(self.candidates)} candidates can be used"
         if self.tied:
-            return f"{self.choice} is predicted best; {some(self.tied)} cannot be told apart from it on {self.n} samples"
-        return f"{self.choice} is predicted best, and the others measurably worse, on {self.n} samples"
+            others = some(short(t) for t in self.tied)
+            return f"{short(self.choice)} is predicted best; {others} cannot be told apart from it on {self.n} samples"
+        return f"{short(self.choice)} is predicted best, and the others measurably worse, on {self.n} samples"
 
 
 def candidates_for(task: Task, zoos: Sequence[Path], voice: Voice) -> tuple[list[str], str]:
@@ -160,7 +162,7 @@ def _try(
         card = backbone.card
         row.parameters, row.mb, row.license = card.parameters, card.mb, card.license
         row.ms = milliseconds(backbone, samples)
-        with voice.bar(f"features of {name.rpartition('/')[2]}", len(samples)) as tick:
+        with voice.bar(f"features of {short(name)}", len(samples)) as tick:
             table = features.extract(backbone, samples, tick=tick)
         answers = _probe(task, table.pooled, samples)
         found = evaluate.score(task, answers, truth, seed)

@@ -77,6 +77,7 @@ class Stage:
     warmup: float = field(default=0.1, metadata=note("share of the steps in which the rate rises"))
     schedule: str = field(default="cosine", metadata=note("after the warm-up: cosine, linear or constant"))
     clip: float = field(default=1.0, metadata=note("largest norm of the gradient; 0 leaves it alone"))
+    limit: int = field(default=0, metadata=note("training samples to look at, by label; 0: all"))
     stop: int = field(default=0, metadata=note("end after this many steps, schedule unchanged; 0: at the end"))
 
     def specs(self) -> tuple[Spec, ...]:
@@ -180,7 +181,9 @@ def _build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
     for key, value in raw.items():
         if key not in fields:
             raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(key, fields)}")
-        values[key] = coerce(str(fields[key].type), value, f"{where}: {key}")
+        written = fields[key].type  # a class where the file has no `from __future__ import annotations`
+        annotation = written.__name__ if isinstance(written, type) else str(written)
+        values[key] = coerce(annotation, value, f"{where}: {key}")
     try:
         return kind(**values)
     except TypeError as e:
@@ -286,8 +289,8 @@ def check_stage(stage: Stage) -> None:
         raise UsageError(f"stage warmup = {stage.warmup}: a share between 0 and 1 is expected")
     if stage.schedule not in ("cosine", "linear", "constant"):
         raise UsageError(f"stage schedule = {stage.schedule!r}: possible are cosine, linear, constant")
-    if min(stage.weight_decay, stage.clip, stage.stop) < 0:
-        raise UsageError("stage weight_decay, clip and stop are 0 or more")
+    if min(stage.weight_decay, stage.clip, stage.limit, stage.stop) < 0:
+        raise UsageError("stage weight_decay, clip, limit and stop are 0 or more")
 
 
 def parse_budget(text: str | float | None) -> float | None:

@@ -83,8 +83,7 @@ class Run:
         voice = voice or Voice(quiet=True)
         model, task = self._loaded
         source, name = sources.resolve(data)
-        schema = task.schema or {}
-        asked = Recipe(data=name, text=text or schema.get("text", ""), label=label or schema.get("label", ""), max_bad=max_bad)
+        asked = Recipe(data=name, text=text, label=label, max_bad=max_bad)
         kept = task.schema
         parts, notes = task.parts(source, asked)
         task.schema = kept
@@ -130,9 +129,19 @@ def _rows(samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str],
             row[f"label{behind}"], row[f"probability{behind}"] = labels[c], float(answer[c])
         rows.append({**row, **{f"score_{label}": float(p) for label, p in zip(labels, answer, strict=True)}})
     for item in bad:
-        name, _, why = item.partition(" (")
-        rows.append({"id": name, "error": why.rstrip(")")})
+        name, why = _apart(item)
+        rows.append({"id": name, "error": why})
     return rows
+
+
+def _apart(item: str) -> tuple[str, str]:
+    """"photo (1).jpg (truncated (0 bytes))" into name and reason: the last bracket, with those inside it."""
+    depth, at = 0, len(item)
+    for at in range(len(item) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(item[at], 0)
+        if depth <= 0:
+            break
+    return item[:at].rstrip(), item[at + 1 : -1]
 
 
 def load(folder: str | Path, device: str = "auto") -> Run:

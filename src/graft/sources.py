@@ -107,6 +107,6 @@ def _is_path(item: str | Path) -> bool:
             raise UsageError(f"{item}: there is no such file or folder")
         return True
     try:
-        return len(item) < 4096 and "\n" not in item and Path(item).exists()
+        return 0 < len(item) < 4096 and "\n" not in item and Path(item).exists()  # "" would be this folder
     except (OSError, ValueError):
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graft._wording import short
+
 if TYPE_CHECKING:
     from graft.ranking import Candidate, Ranking
 
@@ -18,17 +20,17 @@ def ranking(found: Ranking) -> Any:
     for heading in ("predicted", "interval", "ms", "MB", "M par.", "licence", "candidate"):
         table.add_column(heading, justify="left" if heading in ("candidate", "licence") else "right", overflow="fold")
     for row in found.candidates:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row, short(row.name)))
     said = [Text(found.sentence())]
     said += [Text(found.skipped)] if found.skipped else []
     return Group(table, *said)
 
 
-def _cells(row: Candidate) -> list[Any]:
+def _cells(row: Candidate, name: str) -> list[Any]:
     from rich.text import Text
 
     if row.error is not None or row.predicted is None:
-        return ["-", "", "", "", "", "", Text(f"{row.name}: {row.error}")]
+        return ["-", "", "", "", "", "", Text(f"{name}: {row.error}")]
     return [
         f"{row.predicted:.1%}",
         f"{row.low:.1%} - {row.high:.1%}",
@@ -36,7 +38,7 @@ def _cells(row: Candidate) -> list[Any]:
         f"{row.mb:.1f}",
         f"{(row.parameters or 0) / 1e6:.2f}",
         Text((row.license or "").partition(" (")[0]),
-        Text(row.name),
+        Text(name),
     ]
 
 

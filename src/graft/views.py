@@ -126,10 +126,7 @@ def _move_boxes(boxes: Boxes, left: int, top: int, width: int, height: int, flip
     import torch
 
     xyxy = boxes.xyxy - torch.tensor([left, top, left, top], dtype=boxes.xyxy.dtype)
-    xyxy = torch.stack(
-        [xyxy[:, 0].clamp(0, width), xyxy[:, 1].clamp(0, height), xyxy[:, 2].clamp(0, width), xyxy[:, 3].clamp(0, height)],
-        dim=1,
-    )
+    xyxy = torch.minimum(xyxy.clamp_min(0), xyxy.new_tensor([width, height, width, height]))
     if flip:
         xyxy = torch.stack([width - xyxy[:, 2], xyxy[:, 1], width - xyxy[:, 0], xyxy[:, 3]], dim=1)
     kept = ((xyxy[:, 2] - xyxy[:, 0]) >= 1) & ((xyxy[:, 3] - xyxy[:, 1]) >= 1)

@@ -37,7 +37,8 @@ def listening(say: Callable[[str], None]) -> Iterator[Stop]:
         stop.asked = signal.Signals(number).name
         say(f"{stop.asked}: stopping at the next safe place; once more ends at once")
 
-    wanted = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    named = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    wanted = [s for s in named if signal.getsignal(s) is not signal.SIG_IGN]  # under nohup SIGHUP stays unheard
     try:
         before = {s: signal.signal(s, hear) for s in wanted}
     except ValueError:  # not the main thread: the caller's own handling stays

@@ -112,6 +112,17 @@ class Workplace:
         except OSError as e:
             raise SetupError(f"could not finish {self.out}, kept in {self.path}: {because(e)}") from e
 
+    def discard(self) -> None:
+        """Leave nothing of a new work folder: what was asked for was refused before any work."""
+        if self.state != "new" or self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            for path in sorted(self.path.iterdir()):
+                if path.name != LOCK:
+                    remove(path)
+            self._unlock()
+            remove(self.path)
+
     def _is_complete(self) -> bool:
         if self._resume and self._overwrite:
             raise UsageError("--resume and --overwrite exclude each other: give one of them")

@@ -43,7 +43,9 @@ class TextClassification(Task):
     def parts(self, source: Any, recipe: Recipe) -> tuple[Parts, list[Note]]:
         tables, notes = named_tables(source)
         first = next(iter(tables.values()))
-        text, label, why = guess_columns(first, recipe.text or None, recipe.label or None)
+        # A finished run looks for the columns that it was trained on first.
+        known = {k: v for k, v in (self.schema or {}).items() if v in first.columns}
+        text, label, why = guess_columns(first, recipe.text or known.get("text"), recipe.label or known.get("label"))
         notes.append(Note("found", why))
         if label is None:
             raise DataError(f"{first.name}: no column of labels was found among {some(first.columns)}; name it: --label")
@@ -71,7 +73,8 @@ class TextClassification(Task):
             elif isinstance(source, Path) and source.suffix.lower() == ".txt":
                 found.extend(_lines(read_lines(source), source.name))
             elif isinstance(source, list) and all(isinstance(s, str) for s in source):
-                found.extend(_lines(source, "text"))
+                cleaned = [clean_text(s) for s in source]  # an answer for each, also for an empty one
+                found.extend(Sample(t, id=f"text:{i}", digest=digest(t)) for i, t in enumerate(cleaned, 1))
             else:
                 for table in named_tables(source)[0].values():
                     column = (self.schema or {}).get("text", "")

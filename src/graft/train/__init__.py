@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from graft import checkpoint, features, registry
-from graft.data import Data
+from graft.data import Data, subset
 from graft.errors import DataError
 from graft.files import write_whole
 from graft.methods import Method, owns
@@ -23,6 +23,7 @@ from graft.recipe import Spec, Stage, build_options, check_stage, plain_stage
 from graft.tasks import Task
 from graft.train import loop, states
 from graft.train.step import Record
+from graft.train.streams import Streams
 from graft.voice import Voice
 
 EVERY = 15.0  # seconds between checkpoints
@@ -75,9 +76,10 @@ def fit(model: Model, task: Task, data: Data, rung: Rung) -> None:
 
     Raises Stopped after saving a checkpoint when a stop was asked for.
     """
-    frozen = True
+    frozen, whole = True, data
     for index, stage in enumerate(rung.stages):
         methods = methods_of(stage)
+        data = limited(whole, stage, rung.seed)
         if any(owns(m, "solve") for m in methods):
             loop.check(stage, task, methods)
             _solve(model, task, data, methods[0], rung, keep=frozen, skip=_passed(rung, index))
@@ -89,9 +91,17 @@ def fit(model: Model, task: Task, data: Data, rung: Rung) -> None:
         _descend(model, task, data, stage, index, methods, rung)
 
 
+def limited(data: Data, stage: Stage, seed: int) -> Data:
+    """The data as a stage sees them: all of the training part, or `limit` samples of it."""
+    if not stage.limit or stage.limit >= len(data.train):
+        return data
+    return replace(data, train=subset(data.train, stage.limit, seed, "limit"))
+
+
 def _passed(rung: Rung, index: int) -> bool:
-    """Whether a later stage already has a checkpoint, which holds all that this one would give."""
-    return any(_place(rung, i).exists() for i in range(index + 1, len(rung.stages)))
+    """Whether a later stage already has a whole checkpoint, which holds all that this one would give."""
+    # A folder alone is no proof: a kill may have come while its first checkpoint was being written.
+    return any(checkpoint.latest(_place(rung, i), rung.voice.warn) for i in range(index + 1, len(rung.stages)))
 
 
 def _place(rung: Rung, index: int) -> Path:
@@ -136,7 +146,7 @@ def _descend(
     found = checkpoint.latest(place, rung.voice.warn) if place.exists() else None
     resume = _resume(found, stage, rung) if found else None
     log = Log(rung.log, rung.name, index, resume.loop["step"] if resume else 0)
-    per_epoch = loop.Streams(data, stage, methods, (rung.seed, index)).per_epoch
+    per_epoch = Streams(data, stage, methods, (rung.seed, index)).per_epoch
     total = min(stage.stop or loop.steps_of(stage, per_epoch), loop.steps_of(stage, per_epoch))
     saved = time.monotonic()
     records = loop.steps(

@@ -44,7 +44,9 @@ def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
     tuners = [m.name for m in methods if m.tunes]
     if len(tuners) != 1:
         said = " and ".join(tuners) if tuners else "none"
-        raise UsageError(f"a stage has exactly one tuning method; {' + '.join(names)} has {said} (finetune is one)")
+        raise UsageError(
+            f"a stage has exactly one tuning method; {' + '.join(names)} has {said} (finetune is one)"
+        )
     for hook in ("sampler", "gradients"):
         owners = [m.name for m in methods if owns(m, hook)]
         if len(owners) > 1:
@@ -58,7 +60,9 @@ def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
         if m.labelled and not supervised:
             raise UsageError(f"{m.name} needs labels, and this stage trains without them")
         if m.outputs is not None and task.outputs not in m.outputs:
-            raise UsageError(f"{m.name} serves {', '.join(sorted(m.outputs))}; this task answers {task.outputs}")
+            raise UsageError(
+                f"{m.name} serves {', '.join(sorted(m.outputs))}; this task answers {task.outputs}"
+            )
         for spec in m.views:
             views.check(spec)
     views.check(stage.view)
@@ -96,7 +100,7 @@ def steps(
         terms = step.terms()
         norm = run.backward(step, terms)
         values = _values(terms)
-        finite = math.isfinite(norm) and all(math.isfinite(v) for v in values.values())
+        finite = all(map(math.isfinite, (norm, *values.values())))
         skipped = 0 if finite else skipped + 1
         if finite:
             run.optimizer.step()
@@ -105,11 +109,7 @@ def steps(
         else:
             put_back(kept)  # one bad batch would stay in the running statistics for good
         run.optimizer.zero_grad(set_to_none=True)
-        if skipped > MAX_SKIPPED:
-            raise UsageError(
-                f"stage {index}: loss or gradient was not finite in {skipped} steps in a row (step {number}); "
-                f"lower the rate: --set stage.{index}.lr={(stage.lr or 1e-3) / 10:g}"
-            )
+        _give_up(stage, index, number, skipped)
         done = number + 1
         record = Record(done, done / run.per_epoch, values, lr, norm, not finite, run.state(done, skipped))
         yield record
@@ -118,6 +118,14 @@ def steps(
     for m in reversed(methods):
         m.finish(model)
     model.aux.clear()
+
+
+def _give_up(stage: Stage, index: int, number: int, skipped: int) -> None:
+    if skipped > MAX_SKIPPED:
+        raise UsageError(
+            f"stage {index}: loss or gradient was not finite in {skipped} steps in a row (step {number}); "
+            f"lower the rate: --set stage.{index}.lr={(stage.lr or 1e-3) / 10:g}"
+        )
 
 
 def steps_of(stage: Stage, per_epoch: int) -> int:
@@ -195,7 +203,9 @@ class _Run:
         rank, n = world()
         some, at, key = [pool[i] for i in rows[rank::n]], at[rank::n], (*self.key, "unlabelled")
         return {
-            spec: [load(some, self.model.backbone, None, spec, key, at, self.encoders, k) for k in range(count)]
+            spec: [
+                load(some, self.model.backbone, None, spec, key, at, self.encoders, k) for k in range(count)
+            ]
             for spec, count in self.wanted.items()
         }
 
@@ -225,7 +235,7 @@ class _Run:
         if owner is not None:
             owner.gradients(step, moving)
         else:
-            torch.stack(list(moving.values())).sum().backward()
+            torch.stack(list(moving.values())).sum().backward()  # type: ignore[no-untyped-call]
         _average(list(self.named.values()))
         limit = self.stage.clip or math.inf
         return float(nn.utils.clip_grad_norm_(self.named.values(), limit, foreach=False))
@@ -282,7 +292,9 @@ def _prepare(
             wanted[spec] = max(wanted.get(spec, 0), m.views.count(spec))
     optimizer = optim.build(named, methods, stage.lr, stage.weight_decay)
     shared = _shared(origin, device) if origin else None
-    return _Run(model, task, stage, methods, key, shared, streams, named, optimizer, _encoders(methods), wanted)
+    return _Run(
+        model, task, stage, methods, key, shared, streams, named, optimizer, _encoders(methods), wanted
+    )
 
 
 def _encoders(methods: Sequence[Method]) -> dict[str, Backbone]:

@@ -46,7 +46,9 @@ def _plain(value: Any, where: str, found: dict[str, torch.Tensor]) -> Any:
         return {"float": str(float(value))}  # JSON has no infinity, yet a best value starts with one
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise TypeError(f"state {where} is a {type(value).__name__}; give tensors, numbers, texts, lists and dicts")
+    raise TypeError(
+        f"state {where} is a {type(value).__name__}; give tensors, numbers, texts, lists and dicts"
+    )
 
 
 def _whole(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
@@ -54,7 +56,7 @@ def _whole(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return [_whole(v, tensors) for v in value]
     if not isinstance(value, dict):
         return value
-    (tag, content), = value.items()
+    ((tag, content),) = value.items()
     if tag == "tensor":
         return tensors[content]
     if tag == "tuple":

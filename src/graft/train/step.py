@@ -111,11 +111,14 @@ class Step:
         for method in self.methods:
             # Seeded for passes that a method makes itself; `again` then meets the same draws.
             torch.manual_seed(seed_of(*self.key, "loss", method.name, world()[0]))
-            value = method.loss(self)
-            if value is not None and method.name in found:
-                raise UsageError(f"the task has a term {method.name!r} already: give the method's file another name")
-            if value is not None:
-                found[method.name] = value
+            own = method.loss(self)
+            if own is None:
+                continue
+            if method.name in found:
+                raise UsageError(
+                    f"the task has a term {method.name!r} already: give the method's file another name"
+                )
+            found[method.name] = own
         return found
 
     def again(self) -> dict[str, torch.Tensor]:
@@ -143,10 +146,13 @@ class Step:
         share = len(self.batch) * world()[1] / self.total_rows if self.total_rows else 1.0
         if value.ndim == 0:
             if not bool((weight == 1).all()):
-                raise UsageError(f"the term {name!r} comes as one number a batch, so samples cannot be weighted")
+                raise UsageError(
+                    f"the term {name!r} comes as one number a batch, so samples cannot be weighted"
+                )
             return value * share if share != 1 else value
         if value.shape != (len(self.batch),):
-            raise UsageError(f"the term {name!r} is {list(value.shape)}; a task gives [{len(self.batch)}] or one number")
+            wanted = f"[{len(self.batch)}] or one number"
+            raise UsageError(f"the term {name!r} is {list(value.shape)}; a task gives {wanted}")
         return (weight * value).mean() * share
 
     def _pass(self, name: str, batch: Batch) -> Output:
@@ -174,7 +180,9 @@ def kept_statistics(model: Model) -> Iterator[None]:
 
     Copies stand in for the buffers meanwhile: written back instead, autograd would refuse the backward.
     """
-    own = [(m, name, b) for m in batch_norms(model) if m.training for name, b in m.named_buffers(recurse=False)]
+    own = [
+        (m, name, b) for m in batch_norms(model) if m.training for name, b in m.named_buffers(recurse=False)
+    ]
     for m, name, buffer in own:
         setattr(m, name, buffer.clone())
     try:

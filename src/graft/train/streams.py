@@ -30,7 +30,9 @@ class Streams:
         if len(self.samples) < 2:
             raise DataError(f"{len(self.samples)} training samples: at least two are needed for a step")
         if self.supervised and self.viewers and not self.data.unlabeled:
-            raise UsageError(f"{' and '.join(self.viewers)}: looks at unlabelled samples, and these data have none")
+            raise UsageError(
+                f"{' and '.join(self.viewers)}: looks at unlabelled samples, and these data have none"
+            )
 
     @property
     def supervised(self) -> bool:
@@ -43,7 +45,7 @@ class Streams:
 
     @property
     def samples(self) -> Sequence[Sample]:
-        """What an epoch passes over: train, and without the task's loss the unlabelled part if there is one."""
+        """What an epoch passes over: train, and without the task's loss the unlabelled part if any."""
         return self.data.train if self.supervised else self.data.unlabeled or self.data.train
 
     @property
@@ -95,12 +97,14 @@ def _permutation(key: tuple[object, ...], epoch: int, n: int) -> Any:
 
 
 def shuffled(samples: Sequence[Sample], size: int, draw: Any, least: int = 2) -> list[list[int]]:
-    """Batches of a random order; texts of like length share one, and a last one below `least` joins another."""
+    """Batches of a random order; like texts share one, and a last one below `least` joins another."""
     order = [int(i) for i in draw.permutation(len(samples))]
     if any(length(s) for s in samples[:1]):
         pool = size * 16
         order = [
-            i for a in range(0, len(order), pool) for i in sorted(order[a : a + pool], key=lambda i: length(samples[i]))
+            i
+            for a in range(0, len(order), pool)
+            for i in sorted(order[a : a + pool], key=lambda i: length(samples[i]))
         ]
     cut = [order[i : i + size] for i in range(0, len(order), size)]
     if size > 1 and len(cut) > 1 and len(cut[-1]) < least:
