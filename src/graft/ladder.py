@@ -239,7 +239,7 @@ def model_of(s: Session, arm: Arm) -> Model:
     """The trained model of an arm."""
     model = s.fresh()
     tensors = _weights.read_weights(arm.folder, "weights.safetensors")
-    model.head = storage.load_head(arm.head, tensors).to(s.device)
+    model.set_head(storage.load_head(arm.head, tensors))
     if not arm.frozen:
         own = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
         _weights.fit_weights(model.backbone, own, str(arm.folder), new=r"^source_head\.")

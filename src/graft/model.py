@@ -182,10 +182,14 @@ class Model(nn.Module):
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.set_head(head)
         self.aux = nn.ModuleDict()
-        if backbone.source_head is head:
-            backbone.source_head = None  # else freezing the backbone would freeze its head too
+
+    def set_head(self, head: nn.Module) -> None:
+        """Answer with `head` from now on, moved to where the backbone is."""
+        self.head = head.to(next(self.backbone.parameters()).device)
+        if self.backbone.source_head is head:
+            self.backbone.source_head = None  # else freezing the backbone would freeze its head too
 
     def forward(self, batch: Batch) -> Output:
         """One pass over a batch."""

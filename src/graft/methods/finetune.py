@@ -34,8 +34,7 @@ class Finetune(Method):
         if not 0 <= self.depth <= len(stages):
             raise UsageError(f"finetune:depth={self.depth}: this backbone has {len(stages)} stages; 0 means all")
         if isinstance(model.head, NeighbourHead):
-            device = next(model.backbone.parameters()).device
-            model.head = task.head(model.backbone, data).to(device)
+            model.set_head(task.head(model.backbone, data))
         moving = stages[-self.depth :] if self.depth else stages
         named = dict(model.backbone.named_parameters())
         self._scale: dict[str, float] = {}

@@ -33,7 +33,7 @@ class NearestNeighbour(Method):
         head = NeighbourHead(len(bank), bank.shape[1], votes.shape[1], min(k, len(bank)))
         head.bank.copy_(bank)
         head.votes.copy_(votes)
-        model.head = head.to(next(model.backbone.parameters()).device)
+        model.set_head(head)
 
 
 def best_k(bank: torch.Tensor, votes: torch.Tensor, temperature: float = 0.07) -> int:

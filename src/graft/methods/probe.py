@@ -31,4 +31,4 @@ class Probe(Method):
         with torch.no_grad():
             head.linear.weight.copy_(fitted.weight)
             head.linear.bias.copy_(fitted.bias)
-        model.head = head.to(next(model.backbone.parameters()).device)
+        model.set_head(head)

@@ -59,7 +59,7 @@ class ImageClassification(Task):
     def inputs(self, sources: Sequence[Any]) -> tuple[list[Sample], list[Note]]:
         rows: list[tuple[str, Any, Any]] = []
         for source in sources:
-            if source == "-":
+            if isinstance(source, str) and source == "-":  # a frame compares itself cell by cell
                 rows.extend((line, Path(line), None) for line in sys.stdin.read().splitlines() if line.strip())
             elif isinstance(source, Path) and source.is_dir():
                 rows.extend((str(p), p, None) for p in walk(source).pictures)

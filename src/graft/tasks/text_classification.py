@@ -67,7 +67,7 @@ class TextClassification(Task):
     def inputs(self, sources: Sequence[Any]) -> tuple[list[Sample], list[Note]]:
         found: list[Sample] = []
         for source in sources:
-            if source == "-":
+            if isinstance(source, str) and source == "-":  # a frame compares itself cell by cell
                 lines = sys.stdin.read().splitlines()
                 found.extend(_lines(lines, "-"))
             elif isinstance(source, Path) and source.suffix.lower() == ".txt":
