@@ -26,9 +26,23 @@ def run(case: str, seed: int) -> dict[str, Any]:
     """One fit as a person would start it, with a cache of its own."""
     args = [str(SHARED / a) if a.startswith(("data/", "zoo")) else a for a in CASES[case]]
     with tempfile.TemporaryDirectory() as room:
-        command = [sys.executable, "-m", "graft", "fit", *args, "--out", f"{room}/run", "--seed", str(seed), "--json", "-q"]
+        command = [
+            sys.executable,
+            "-m",
+            "graft",
+            "fit",
+            *args,
+            "--out",
+            f"{room}/run",
+            "--seed",
+            str(seed),
+            "--json",
+            "-q",
+        ]
         start = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GRAFT_CACHE": f"{room}/cache"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "GRAFT_CACHE": f"{room}/cache"}
+        )
         wall = time.monotonic() - start
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -41,7 +55,9 @@ def main() -> None:
     """Print the table and write bench/first_cut.json."""
     seeds = [int(a) for a in sys.argv[1:]] or [0]
     rows = [run(case, seed) for case in CASES for seed in seeds]
-    print(f"{'case':<12} {'seed':>4} {'wall s':>7} {'limit':>6} {'value':>6} {'interval':>15} {'probe':>6}  kept, backbone")
+    print(
+        f"{'case':<12} {'seed':>4} {'wall s':>7} {'limit':>6} {'value':>6} {'interval':>15} {'probe':>6}  kept"
+    )
     for r in rows:
         span = f"{r['low']:.3f} - {r['high']:.3f}"
         backbone = r["backbone"].rpartition("/")[2]

@@ -37,7 +37,9 @@ def main() -> None:
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
         for way in ways:
-            done = subprocess.run([sys.executable, "-c", CHILD, way, str(MODEL)], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD, way, str(MODEL)], capture_output=True, text=True, check=True
+            )
             seconds[way].append(float(done.stdout))
     medians = {way: statistics.median(s) for way, s in seconds.items()}
     print(f"{'way':<10} {'median s':>8} {'ratio':>6}")

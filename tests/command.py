@@ -50,10 +50,9 @@ def environment(**changed: str) -> dict[str, str]:
 
 def start(*words: object, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
     """`graft WORDS` in a process of its own, not waited for."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "graft", *map(str, words)], env=environment(**(env or {})), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "graft", *map(str, words)]
+    return subprocess.Popen(command, env=environment(**(env or {})), text=True, **pipes, **options)
 
 
 def run(*words: object, env: Mapping[str, str] | None = None, timeout: float = 120, **options: Any) -> Said:

@@ -79,7 +79,12 @@ def text_run(home: Path, bert: Path, reviews: Path) -> Run:
     import graft
 
     return graft.fit(
-        reviews, backbone=f"local:{bert}", recipe="probe > finetune:depth=1", set=["stage.1.epochs=2"], out=home / "texts", quiet=True
+        reviews,
+        backbone=f"local:{bert}",
+        recipe="probe > finetune:depth=1",
+        set=["stage.1.epochs=2"],
+        out=home / "texts",
+        quiet=True,
     )
 
 

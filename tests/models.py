@@ -43,7 +43,9 @@ def torchvision_folder(folder: Path, architecture: str = "squeezenet1_1", seed: 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "model.safetensors")
     known = {"library": "torchvision", "architecture": architecture, "num_classes": 5}
-    (folder / "config.json").write_text(json.dumps({**known, "preprocessing": {"input_size": [3, 64, 64], "crop_pct": 1.0}}))
+    (folder / "config.json").write_text(
+        json.dumps({**known, "preprocessing": {"input_size": [3, 64, 64], "crop_pct": 1.0}})
+    )
     return folder
 
 
@@ -59,7 +61,12 @@ def bert_folder(folder: Path, words: Sequence[str] = (), seed: int = 0) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(known), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+        vocab_size=len(known),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -104,5 +111,7 @@ def picture_folder(root: Path, n: int = 48, labels: Sequence[str] = ("disc", "sq
     for i in range(n):
         label = labels[i % len(labels)]
         (root / label).mkdir(parents=True, exist_ok=True)
-        picture(label if label in ("disc", "square") else ("disc", "square")[i % 2], seed * 10_000 + i).save(root / label / f"{i:03d}.png")
+        picture(label if label in ("disc", "square") else ("disc", "square")[i % 2], seed * 10_000 + i).save(
+            root / label / f"{i:03d}.png"
+        )
     return root

@@ -1,8 +1,8 @@
 """graft: transfer learning with proof.
 
-    import graft
-    run = graft.fit("photos/")
-    run.predict(["new.jpg"])
+import graft
+run = graft.fit("photos/")
+run.predict(["new.jpg"])
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "fit": ("graft.fitting", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"), "rank": ("graft.ranking", "rank_data"),
+    "fit": ("graft.fitting", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"),
+    "rank": ("graft.ranking", "rank_data"),
 }  # fmt: skip
 
 

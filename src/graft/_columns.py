@@ -49,9 +49,7 @@ def guess(name: str, columns: Columns, text: str | None, label: str | None) -> t
 
 def _say(role: str, choice: _Choice) -> str:
     also = " or ".join(repr(o) for o in choice.others)
-    return f"{role} is {choice.name!r} ({choice.why}" + (
-        f"; {also} would do too: --{role} NAME)" if also else ")"
-    )
+    return f"{role} is {choice.name!r} ({choice.why}" + (f"; {also} would do too: --{role} NAME)" if also else ")")
 
 
 def _text(name: str, columns: Columns, label: str | None) -> _Choice:
@@ -68,9 +66,7 @@ def _text(name: str, columns: Columns, label: str | None) -> _Choice:
         raise DataError(
             f"{name} has no column that looks like text. It has: {seen}. Say which: --text NAME --label NAME"
         )
-    return _best(
-        long, max(long.values()), lambda v: f"longest and mostly unique, {v:.0f} characters on average"
-    )
+    return _best(long, max(long.values()), lambda v: f"longest and mostly unique, {v:.0f} characters on average")
 
 
 def _label(columns: Columns) -> _Choice | None:

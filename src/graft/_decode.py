@@ -122,9 +122,7 @@ def decode(file: BinaryIO, name: str) -> Decoded:
         picture = _OPENERS[kind](file)
         notes.append(_fit(picture))
         notes.append(_frames(picture))
-        turned = (
-            isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_ORIENTATION, 1) != 1
-        )
+        turned = isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_ORIENTATION, 1) != 1
         picture.load()
     except _BROKEN as e:
         raise BadPicture(_reason(e)) from e
@@ -143,9 +141,7 @@ def sniff(head: bytes, name: str) -> str:
         raise BadPicture("empty file")
     for magic, kind in _DANGER.items():
         if head.startswith(magic):
-            raise SecurityError(
-                f"{name} is {kind}, not a picture; it was not parsed. Remove it from the data."
-            )
+            raise SecurityError(f"{name} is {kind}, not a picture; it was not parsed. Remove it from the data.")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     for magic, kind in _MAGIC.items():
@@ -163,9 +159,7 @@ def sniff(head: bytes, name: str) -> str:
 def check_size(width: int, height: int) -> None:
     """Raise BadPicture for more than PIXEL_CAP pixels or a side under SMALLEST_SIDE."""
     if width * height > PIXEL_CAP:
-        raise BadPicture(
-            f"{width}x{height} is {width * height / 1e6:.0f} Mpx, over the cap of {PIXEL_CAP / 1e6:.0f}"
-        )
+        raise BadPicture(f"{width}x{height} is {width * height / 1e6:.0f} Mpx, over the cap of {PIXEL_CAP / 1e6:.0f}")
     if min(width, height) < SMALLEST_SIDE:
         raise BadPicture(f"{width}x{height}: a side is under {SMALLEST_SIDE} pixels")
 

@@ -65,9 +65,7 @@ def unpack(raw: bytes, name: str, cap: int = CAP) -> bytes:
                 if len(out) > cap:
                     raise DataError(f"{name} unpacks to more than {cap} bytes; split it into smaller files.")
     except (EOFError, OSError, zlib.error, struct.error) as e:
-        raise DataError(
-            f"{name} is a damaged or cut gzip file ({e}); fetch it again. `gzip -t` checks it."
-        ) from e
+        raise DataError(f"{name} is a damaged or cut gzip file ({e}); fetch it again. `gzip -t` checks it.") from e
     return bytes(out)
 
 
@@ -121,9 +119,7 @@ def _not_utf8(data: bytes, at: int, likely: str, path: Path) -> DataError:
             f"{there}, though most of the file is: mend that line, or drop such bytes with: "
             f"{before}iconv -c -f utf-8 -t utf-8{after} > {mended}"
         )
-    return DataError(
-        f"{there}, it looks like {likely}. Run: {before}iconv -f {likely} -t utf-8{after} > {mended}"
-    )
+    return DataError(f"{there}, it looks like {likely}. Run: {before}iconv -f {likely} -t utf-8{after} > {mended}")
 
 
 def _read(path: Path, name: str, cap: int) -> bytes:

@@ -121,7 +121,9 @@ def rungs(r: Report) -> Report | None:
         rows.append([name, *score, kept, clip(x.get("why"), _wording.TEXT)])
     for x in r.get("left_out") or []:
         none: list[Cell] = [_wording.NONE] * 3
-        rows.append([spoken(x.get("name")), *none, {"text": "not run", "tone": "dim"}, clip(x.get("why"), _wording.TEXT)])
+        rows.append(
+            [spoken(x.get("name")), *none, {"text": "not run", "tone": "dim"}, clip(x.get("why"), _wording.TEXT)]
+        )
     head = [("Rung", "name"), (plain(m), "num"), (plain(_wording.level(r)), "num"), ("Time", "num")]
     return _table("Rungs climbed", [*head, ("Kept?", "tag"), ("Why", "wide")], rows) if rows else None
 

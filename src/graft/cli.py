@@ -26,29 +26,59 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result and errors.")]
-Plugin = Annotated[list[str], typer.Option("--plugin", help="Python file with a method, task or source; it is run.", metavar="FILE")]
+Plugin = Annotated[
+    list[str], typer.Option("--plugin", help="Python file with a method, task or source; it is run.", metavar="FILE")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
 Seed = Annotated[int | None, typer.Option(help="Every random draw comes from it. [default: 0]", show_default=False)]
-Zoo = Annotated[str, typer.Option(help="Folder of pretrained models; all below it are candidates. Also: GRAFT_ZOO.", metavar="DIR", show_default=False)]
-Text = Annotated[str, typer.Option(help="Column of the texts, where guessing is not wanted.", metavar="NAME", show_default=False)]
-Label = Annotated[str, typer.Option(help="Column of the labels, where guessing is not wanted.", metavar="NAME", show_default=False)]
+Zoo = Annotated[
+    str,
+    typer.Option(
+        help="Folder of pretrained models; all below it are candidates. Also: GRAFT_ZOO.",
+        metavar="DIR",
+        show_default=False,
+    ),
+]
+Text = Annotated[
+    str, typer.Option(help="Column of the texts, where guessing is not wanted.", metavar="NAME", show_default=False)
+]
+Label = Annotated[
+    str, typer.Option(help="Column of the labels, where guessing is not wanted.", metavar="NAME", show_default=False)
+]
 TaskName = Annotated[str, typer.Option("--task", help="Kind of task; `graft list tasks`.")]
-MaxBad = Annotated[float | None, typer.Option(help="Share of unreadable items above which data are refused. [default: 0.01]", show_default=False)]
+MaxBad = Annotated[
+    float | None,
+    typer.Option(help="Share of unreadable items above which data are refused. [default: 0.01]", show_default=False),
+]
 
 
 @app.command()
 def fit(
-    data: Annotated[str, typer.Argument(help="Folder of class folders, table of texts, or a run's recipe.toml.", metavar="DATA")],
-    backbone: Annotated[str, typer.Option(help="Pretrained model as SOURCE:NAME; `graft list backbones`.", metavar="NAME")] = "auto",
-    recipe: Annotated[str, typer.Option(help="What to do, as 'probe > finetune:depth=2'; runs with no clock.", show_default=False)] = "",
-    set: Annotated[list[str], typer.Option("--set", help="One number, as stage.0.lr=1e-3; may stand often.", metavar="KEY=VALUE")] = [],  # noqa: B006
-    budget: Annotated[str, typer.Option(help="Time, as 150s, 5m, 1h. [default: 5m, none with --recipe]", show_default=False)] = "",
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, table of texts, or a run's recipe.toml.", metavar="DATA")
+    ],
+    backbone: Annotated[
+        str, typer.Option(help="Pretrained model as SOURCE:NAME; `graft list backbones`.", metavar="NAME")
+    ] = "auto",
+    recipe: Annotated[
+        str, typer.Option(help="What to do, as 'probe > finetune:depth=2'; runs with no clock.", show_default=False)
+    ] = "",
+    set: Annotated[
+        list[str], typer.Option("--set", help="One number, as stage.0.lr=1e-3; may stand often.", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+    budget: Annotated[
+        str, typer.Option(help="Time, as 150s, 5m, 1h. [default: 5m, none with --recipe]", show_default=False)
+    ] = "",
     seed: Seed = None,
-    out: Annotated[str, typer.Option(help="The run folder. [default: runs/NAME]", metavar="DIR", show_default=False)] = "",
+    out: Annotated[
+        str, typer.Option(help="The run folder. [default: runs/NAME]", metavar="DIR", show_default=False)
+    ] = "",
     zoo: Zoo = "",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Start, go on, or print the finished result again.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished run once the new one is whole.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a finished run once the new one is whole.")
+    ] = False,
     task: TaskName = "auto",
     text: Text = "",
     label: Label = "",
@@ -81,8 +111,12 @@ def fit(
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN")],
-    inputs: Annotated[list[str], typer.Argument(help="Files, folders, tables, or - for lines of standard input.", metavar="INPUT...")],
-    out: Annotated[str, typer.Option(help="Write to a .csv, .jsonl or .parquet file instead.", metavar="FILE", show_default=False)] = "",
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files, folders, tables, or - for lines of standard input.", metavar="INPUT...")
+    ],
+    out: Annotated[
+        str, typer.Option(help="Write to a .csv, .jsonl or .parquet file instead.", metavar="FILE", show_default=False)
+    ] = "",
     top_k: Annotated[int, typer.Option("--top-k", help="So many likeliest classes a row.", min=1)] = 1,
     device: Device = "auto",
     plugin: Plugin = [],  # noqa: B006
@@ -136,7 +170,12 @@ def evaluate(
 @app.command()
 def rank(
     data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
-    candidates: Annotated[str, typer.Option(help="Folder of models, or names with commas: the whole list.", metavar="DIR|NAMES", show_default=False)] = "",
+    candidates: Annotated[
+        str,
+        typer.Option(
+            help="Folder of models, or names with commas: the whole list.", metavar="DIR|NAMES", show_default=False
+        ),
+    ] = "",
     zoo: Zoo = "",
     task: TaskName = "auto",
     text: Text = "",
@@ -167,7 +206,9 @@ def rank(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, tasks or backbones.", metavar="[tasks|methods|backbones]")] = "methods",
+    kind: Annotated[
+        str, typer.Argument(help="methods, tasks or backbones.", metavar="[tasks|methods|backbones]")
+    ] = "methods",
     plugin: Plugin = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -175,7 +216,9 @@ def list_(
     from graft import registry
 
     if kind not in registry.KINDS:
-        raise UsageError(f"graft list {kind}: possible are {', '.join(registry.KINDS)}.{did_you_mean(kind, registry.KINDS)}")
+        raise UsageError(
+            f"graft list {kind}: possible are {', '.join(registry.KINDS)}.{did_you_mean(kind, registry.KINDS)}"
+        )
     _plugins(plugin)
     rows = [{"name": n, "sentence": registry.sentence(kind, n)} for n in registry.names(kind)]
     if as_json:
@@ -231,13 +274,15 @@ def version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Transfer learning with proof: choose a pretrained model, carry it over, show that it helped."""
 
 
 def main(command: Callable[..., Any] = app) -> None:
-    """Run the command line; a GraftError, or an option that is none, is one line on standard error and its exit code."""
+    """Run the command line; a GraftError or a wrong option is one line on standard error and its exit code."""
     _quiet_libraries()
     _keep_freed_memory()
     try:
@@ -262,7 +307,8 @@ def _said(error: TyperException) -> str:
     """A wrong option in our own words: what it may have meant, and where all of them stand."""
     said = re.sub(r" \(Possible options: (.+)\)", r". Did you mean \1?", error.format_message()).rstrip(".")
     context = getattr(error, "ctx", None)
-    return f"{said}{'' if said.endswith('?') else '.'} `{context.command_path if context else 'graft'} --help` shows what is possible"
+    command = context.command_path if context else "graft"
+    return f"{said}{'' if said.endswith('?') else '.'} `{command} --help` shows what is possible"
 
 
 def _keep_freed_memory() -> None:
@@ -288,6 +334,7 @@ def _quiet_libraries() -> None:
     for key, value in {
         "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin halve the speed where other work shares the cores
     }.items():  # fmt: skip
         os.environ.setdefault(key, value)
 

@@ -1,11 +1,11 @@
 """Errors that say what was given, what is possible and what to run next; each kind has its exit code.
 
-    GraftError                  1   (never raised itself)
-    ├── UsageError              2   a wrong option, method, name or recipe
-    ├── DataError               3   data that is refused, or findings
-    ├── SetupError              4   the machine: a missing package, an unwritable folder, no network
-    ├── SecurityError           6   a file that could run code
-    └── Stopped                75   a stop that `--resume` continues
+GraftError                  1   (never raised itself)
+├── UsageError              2   a wrong option, method, name or recipe
+├── DataError               3   data that is refused, or findings
+├── SetupError              4   the machine: a missing package, an unwritable folder, no network
+├── SecurityError           6   a file that could run code
+└── Stopped                75   a stop that `--resume` continues
 """
 
 from __future__ import annotations

@@ -83,7 +83,22 @@ def fit(
     Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
     """
     request = Request(
-        data, backbone, recipe, set, budget, seed, out, zoo, device, resume, overwrite, plugins, task, text, label, max_bad
+        data,
+        backbone,
+        recipe,
+        set,
+        budget,
+        seed,
+        out,
+        zoo,
+        device,
+        resume,
+        overwrite,
+        plugins,
+        task,
+        text,
+        label,
+        max_bad,
     )
     return start(request, Voice(quiet))
 
@@ -108,10 +123,11 @@ def start(request: Request, voice: Voice) -> Run:
         try:
             decisions = Decisions(place.path / "decisions.json")
             clock = Clock(budget, decisions.made.get("spent", 0.0), request.started)
-            voice.say(f"{asked.data} -> {why}")
+            voice.say(f"{asked.data} -> {why}" + (f"; budget {budget:.0f} s" if budget else ""))
             data = chosen_task.read(source, asked)
             _tell(data, voice)
-            session = Session(place, voice, replace(asked, task=chosen_task.name), chosen_task, data, clock, decisions, device)
+            named = replace(asked, task=chosen_task.name)
+            session = Session(place, voice, named, chosen_task, data, clock, decisions, device)
             _same_request(session)
             write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
             _work(session, request, out)
@@ -151,9 +167,11 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     if isinstance(request.data, str | Path) and str(request.data).endswith(".toml"):
         asked = recipe.load_toml(Path(request.data))
         if asked.plugins and not request.plugins:
-            raise UsageError(f"{request.data} used the plugin {asked.plugins[0]}: give --plugin FILE, graft runs none unasked")
+            raise UsageError(
+                f"{request.data} used the plugin {asked.plugins[0]}: give --plugin FILE, graft runs none unasked"
+            )
         if not asked.rungs:
-            raise UsageError(f"{request.data}: has no stages; write [[stages]] with methods = [\"finetune\"]")
+            raise UsageError(f'{request.data}: has no stages; write [[stages]] with methods = ["finetune"]')
         source, name = sources.resolve(asked.data)
     else:
         source, name = sources.resolve(request.data)
@@ -220,8 +238,8 @@ def _check_same(run: Run, asked: Recipe) -> None:
     for key in ("data", "seed"):
         if getattr(made, key) != getattr(asked, key):
             raise UsageError(
-                f"{run.folder} is complete, made with {key} = {getattr(made, key)!r}, and {getattr(asked, key)!r} was asked for; "
-                "give another --out, or --overwrite"
+                f"{run.folder} is complete, made with {key} = {getattr(made, key)!r}, and "
+                f"{getattr(asked, key)!r} was asked for; give another --out, or --overwrite"
             )
 
 
@@ -238,7 +256,9 @@ def _same_request(s: Session) -> None:
 
 def _tell(data: Data, voice: Voice) -> None:
     """What was read and what was assumed, in a few lines."""
-    voice.say(f"  {len(data.labels)} classes; {len(data.train)} train, {len(data.valid)} validation, {len(data.test)} test")
+    voice.say(
+        f"  {len(data.labels)} classes; {len(data.train)} train, {len(data.valid)} validation, {len(data.test)} test"
+    )
     for n in data.notes:
         if n.kind == "found":
             voice.say(f"  {n.text}")
@@ -275,7 +295,13 @@ def _rank(s: Session, request: Request) -> ranking.Ranking:
         return ranking.Ranking([ranking.Candidate(names[0])], names[0], skipped=skipped)
     limit = s.clock.spent() + RANK_SHARE * s.clock.budget if s.clock.budget is not None else float("inf")
     found = ranking.rank(
-        s.task, s.data.train, names, seed=s.recipe.seed, device=s.device, voice=s.voice, more=lambda: s.clock.spent() < limit
+        s.task,
+        s.data.train,
+        names,
+        seed=s.recipe.seed,
+        device=s.device,
+        voice=s.voice,
+        more=lambda: s.clock.spent() < limit,
     )
     found.skipped = skipped
     return found

@@ -51,7 +51,14 @@ class NeighbourHead(nn.Module):
     def describe(self) -> dict[str, Any]:
         n, dim = self.bank.shape
         classes = self.votes.shape[1]
-        return {"kind": "neighbour", "n": n, "dim": dim, "classes": classes, "k": self.k, "temperature": self.temperature}
+        return {
+            "kind": "neighbour",
+            "n": n,
+            "dim": dim,
+            "classes": classes,
+            "k": self.k,
+            "temperature": self.temperature,
+        }
 
 
 def neighbour_scores(similar: torch.Tensor, votes: torch.Tensor, k: int, temperature: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,10 @@ def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dic
     if later and fit / (1 + later) >= wanted / 2:
         fit //= 1 + later  # both rungs get a fair share where each can do half of what it wants
     if fit < min(FEWEST_STEPS, wanted):
-        return {"skip": f"{max(fit, 0)} steps fit into the {max(s.clock.left(), 0):.0f} s left, {min(FEWEST_STEPS, wanted)} are needed"}
+        return {
+            "skip": f"{max(fit, 0)} steps fit into the {max(s.clock.left(), 0):.0f} s left, "
+            f"{min(FEWEST_STEPS, wanted)} are needed"
+        }
     if fit < wanted:
         share = fit / wanted
         stages = tuple(
@@ -161,7 +165,10 @@ def _limit(s: Session) -> int:
     if fit >= len(train_part):
         return 0
     limit = max(fit, min(FEWEST_LOOKED_AT, len(train_part)))
-    s.voice.say(f"  one pass over all would take {each * (len(train_part) + others):.0f} s: frozen rungs look at {limit} samples")
+    s.voice.say(
+        f"  one pass over all would take {each * (len(train_part) + others):.0f} s: "
+        f"frozen rungs look at {limit} samples"
+    )
     return limit
 
 
@@ -177,7 +184,7 @@ def _speed(s: Session, stage: Stage) -> tuple[float, float]:
     for record in train.loop.steps(model, s.task, stage, s.data, methods, seed=s.recipe.seed, origin=s.origin):
         times.append(time.monotonic())
         record.stop = record.step >= 4
-    steps = sorted(b - a for a, b in zip(times[1:], times[2:], strict=False)) or [times[1] - times[0]]
+    steps = sorted(b - a for a, b in pairwise(times[1:])) or [times[1] - times[0]]
     some = s.data.valid[:48]
     start = time.monotonic()
     model.predict(some, s.task)
@@ -205,7 +212,15 @@ def run(s: Session, name: str, stages: tuple[Stage, ...], seconds: float | None 
 def _train(s: Session, name: str, stages: tuple[Stage, ...], folder: Path, deadline: float | None) -> None:
     model = s.fresh()
     rung = train.Rung(
-        name, stages, folder / "checkpoints", s.folder / "log.jsonl", s.recipe.seed, s.voice, s.origin, deadline, s.remember
+        name,
+        stages,
+        folder / "checkpoints",
+        s.folder / "log.jsonl",
+        s.recipe.seed,
+        s.voice,
+        s.origin,
+        deadline,
+        s.remember,
     )
     train.fit(model, s.task, s.data, rung)
     frozen = all(train.solves(stage) for stage in stages)

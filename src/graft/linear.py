@@ -111,9 +111,12 @@ def _path(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalties: Seq
 def _lbfgs(z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, start: torch.Tensor) -> torch.Tensor:
     """Minimise mean(weight x cross-entropy) + l2/2 |w|^2 from `start`; parameters [c, d + 1], bias last."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1 if z.numel() < ALONE else threads)  # small products spend their time on waiting for each other
+    if z.numel() < ALONE:  # threads with so little to do spend their time on waiting for each other
+        torch.set_num_threads(1)
     params = start.clone().requires_grad_(True)
-    optimizer = torch.optim.LBFGS([params], max_iter=100, tolerance_grad=1e-6, history_size=10, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [params], max_iter=100, tolerance_grad=1e-6, history_size=10, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -51,7 +51,9 @@ def predictions(s: Session, found: Evidence) -> Any:
     return pa.table({**columns, **{f"score_{label}": scores[:, i] for i, label in enumerate(s.task.labels)}})
 
 
-def report(s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None, left_out: list[dict[str, str]], out: Path) -> dict[str, Any]:
+def report(
+    s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None, left_out: list[dict[str, str]], out: Path
+) -> dict[str, Any]:
     """The report as plain values; `report.json` and the page are made of it."""
     chosen = found.chosen
     measure = next(iter(found.scores[chosen]))
@@ -76,7 +78,7 @@ def report(s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None
         "verdict": evidence.verdict(chosen, measure, own, found.against),
         "backbone": card(s.origin().card, s.recipe.backbone),
         "controls": {n: brief(own[n]) for n in ("majority", "nearest_neighbour", "probe") if n in own},
-        "against": {n: {"difference": p.difference, "low": p.low, "high": p.high, "p": p.p} for n, p in found.against.items()},
+        "against": {n: asdict(p) for n, p in found.against.items()},
         "rungs": [a.plain() for a in arms],
         "left_out": left_out,
         "scores": scores,

@@ -144,9 +144,7 @@ def walk(root: Path) -> Walk:
             with os.scandir(root / folder) as entries:
                 listed = sorted(entries, key=lambda e: e.name)
         except OSError as e:
-            raise DataError(
-                f"{root / folder} cannot be listed: {e.strerror}. Give a folder of pictures."
-            ) from e
+            raise DataError(f"{root / folder} cannot be listed: {e.strerror}. Give a folder of pictures.") from e
         for entry in listed:
             where = f"{folder}/{entry.name}" if folder else entry.name
             kind = _kind(entry)
@@ -215,9 +213,7 @@ def _decode_path(path: Path) -> Decoded:
 def _from_pillow(picture: Image.Image) -> Image.Image:
     kind = picture.format
     if kind in _DANGEROUS:
-        raise SecurityError(
-            f"a {kind} picture was given; it was not decoded. Convert it to PNG or JPEG first."
-        )
+        raise SecurityError(f"a {kind} picture was given; it was not decoded. Convert it to PNG or JPEG first.")
     if kind not in (None, "MPO", *FORMATS):
         raise BadPicture(f"is {kind}, none of {', '.join(FORMATS)}")
     check_size(*picture.size)
@@ -235,8 +231,6 @@ def _from_array(array: NDArray[np.uint8]) -> Image.Image:
         raise BadPicture(f"is a {type(array).__name__}, none of path, bytes, Pillow picture, uint8 array")
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not fits:
-        raise BadPicture(
-            f"is {array.dtype} {list(array.shape)}: give uint8 [height, width, 3] or [height, width]"
-        )
+        raise BadPicture(f"is {array.dtype} {list(array.shape)}: give uint8 [height, width, 3] or [height, width]")
     check_size(array.shape[1], array.shape[0])
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")

@@ -98,7 +98,11 @@ def zoo_folders(zoo: str | Path | None) -> list[Path]:
 
 def named(candidates: str | Path | Sequence[str]) -> list[str]:
     """`--candidates`: a folder of models, or names separated by commas; the whole list."""
-    items = candidates.split(",") if isinstance(candidates, str) else [str(c) for c in ([candidates] if isinstance(candidates, Path) else candidates)]
+    items = (
+        candidates.split(",")
+        if isinstance(candidates, str)
+        else [str(c) for c in ([candidates] if isinstance(candidates, Path) else candidates)]
+    )
     found: list[str] = []
     for item in (i.strip() for i in items if i.strip()):
         folder = Path(item).expanduser()
@@ -140,7 +144,9 @@ def rank(
         rows.append(row)
         if answers is not None:
             held[name] = answers
-    ranked = sorted((r for r in rows if r.error is None), key=lambda r: (-(r.predicted or 0), r.parameters or 0, r.name))
+    ranked = sorted(
+        (r for r in rows if r.error is None), key=lambda r: (-(r.predicted or 0), r.parameters or 0, r.name)
+    )
     ranking = Ranking([*ranked, *(r for r in rows if r.error is not None)], n=len(samples))
     if ranked:
         ranking.choice = ranked[0].name

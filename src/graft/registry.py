@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -48,12 +49,14 @@ def load(kind: str, name: str) -> Any:
     if name in _plugins[kind]:
         found = _pick(kind, name, _import_file(_plugins[kind][name]))
     elif name in _files(kind):
-        found = _pick(kind, name, importlib.import_module(f"graft.{kind}.{name}"))
+        found = _pick(kind, name, _import_own(kind, name))
     elif name in _entries(kind):
         found = _entries(kind)[name].load()
     else:
         word = {"methods": "method", "tasks": "task", "backbones": "backbone source"}[kind]
-        raise UsageError(f"there is no {word} {name!r}.{did_you_mean(name, names(kind))} `graft list {kind}` shows all.")
+        raise UsageError(
+            f"there is no {word} {name!r}.{did_you_mean(name, names(kind))} `graft list {kind}` shows all."
+        )
     _loaded[kind, name] = found
     return found
 
@@ -70,7 +73,9 @@ def plugin(path: str | Path) -> str:
     for kind in KINDS:
         if (kind == "backbones" and _is_source(module)) or (kind != "backbones" and _classes(kind, module)):
             if file.stem in _files(kind):
-                raise UsageError(f"--plugin {path}: {file.stem!r} is the name of one of graft's own {kind}; rename the file")
+                raise UsageError(
+                    f"--plugin {path}: {file.stem!r} is the name of one of graft's own {kind}; rename the file"
+                )
             _plugins[kind][file.stem] = file
             _loaded[kind, file.stem] = _pick(kind, file.stem, module)
             return file.stem
@@ -84,6 +89,16 @@ def _files(kind: str) -> dict[str, Path]:
 
 def _entries(kind: str) -> dict[str, EntryPoint]:
     return {e.name: e for e in entry_points(group=f"graft.{kind}")}
+
+
+def _import_own(kind: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"graft.{kind}.{name}")
+    except (ImportError, RuntimeError) as e:  # a torchvision of another torch fails with a RuntimeError
+        raise SetupError(
+            f"{kind} {name!r} does not import: {e}; torch and torchvision must be of one release: "
+            "pip install --upgrade torch torchvision"
+        ) from e
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -118,6 +133,9 @@ def _pick(kind: str, name: str, module: ModuleType) -> Any:
         return module
     classes = _classes(kind, module)
     if len(classes) != 1:
-        found = ", ".join(c.__name__ for c in classes) or "none"
-        raise UsageError(f"{module.__file__}: exactly one {_BASES[kind]} is expected in a file; found {found}")
-    return classes[0]
+        seen = ", ".join(c.__name__ for c in classes) or "none"
+        raise UsageError(f"{module.__file__}: exactly one {_BASES[kind]} is expected in a file; found {seen}")
+    found: Any = classes[0]
+    if kind == "methods" and not is_dataclass(found) and "__init__" not in vars(found):
+        found = dataclass(found)  # annotated attributes are options, decorator or not
+    return found

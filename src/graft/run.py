@@ -71,7 +71,9 @@ class Run:
             answers = np.asarray(model.predict(samples, task, tick=tick)).reshape(len(samples), -1)
         return pd.DataFrame(_rows(samples, answers, self.labels, max(1, min(top_k, len(self.labels))), bad))
 
-    def evaluate(self, data: Any, *, text: str = "", label: str = "", max_bad: float = 0.01, voice: Voice | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, data: Any, *, text: str = "", label: str = "", max_bad: float = 0.01, voice: Voice | None = None
+    ) -> dict[str, Any]:
         """Measure the model on labelled data: its test part where it has one, else all of it.
 
         Returns the object of `graft evaluate --json`. The control is the commonest class of the training
@@ -90,7 +92,9 @@ class Run:
         samples, part = test_part(parts)
         strange = sorted({s.y for s in samples} - set(self.labels))
         if strange:
-            raise DataError(f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}")
+            raise DataError(
+                f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}"
+            )
         with voice.bar(f"evaluate on {part}", len(samples)) as tick:
             answers = np.asarray(model.predict(samples, task, tick=tick))
         truth = evaluate.truth_of(task, samples)
@@ -119,7 +123,9 @@ def test_part(parts: dict[str, list[Sample]]) -> tuple[list[Sample], str]:
     raise DataError("there is nothing to evaluate on")
 
 
-def _rows(samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str], top_k: int, bad: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(
+    samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str], top_k: int, bad: Sequence[str]
+) -> list[dict[str, Any]]:
     rows = []
     for sample, answer in zip(samples, answers, strict=True):
         order = np.argsort(-answer, kind="stable")[:top_k]
@@ -135,7 +141,7 @@ def _rows(samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str],
 
 
 def _apart(item: str) -> tuple[str, str]:
-    """"photo (1).jpg (truncated (0 bytes))" into name and reason: the last bracket, with those inside it."""
+    """ "photo (1).jpg (truncated (0 bytes))" into name and reason: the last bracket, with those inside it."""
     depth, at = 0, len(item)
     for at in range(len(item) - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(item[at], 0)
@@ -147,5 +153,3 @@ def _apart(item: str) -> tuple[str, str]:
 def load(folder: str | Path, device: str = "auto") -> Run:
     """Open a finished run: `graft.load("runs/photos")`. Raises UsageError, DataError."""
     return Run(folder, device)
-
-

@@ -60,7 +60,9 @@ def _refuse_code(source: Any) -> None:
         files = [p for p in source.iterdir() if p.is_file()]
         code = sorted(p.name for p in files if p.suffix.lower() in CODE)
         if code and len(code) == len(files) and not any(p.is_dir() for p in source.iterdir()):
-            raise SecurityError(f"{source}: only {some(code)}, which may run code when read; give csv, parquet or pictures")
+            raise SecurityError(
+                f"{source}: only {some(code)}, which may run code when read; give csv, parquet or pictures"
+            )
 
 
 def _seen(source: Any) -> str:

@@ -58,9 +58,7 @@ def read_table(path: Path) -> Table:
     name, kind = shown(path), suffix_of(path)
     data = load(path)
     if kind not in POSSIBLE:
-        raise DataError(
-            f"{name} is no kind of table that graft reads. Possible: {some(POSSIBLE)}, or these + .gz"
-        )
+        raise DataError(f"{name} is no kind of table that graft reads. Possible: {some(POSSIBLE)}, or these + .gz")
     if not data or data.isspace():
         raise DataError(f"{name} is empty; give a file with a header and rows.")
     if kind == ".parquet":
@@ -81,9 +79,7 @@ def from_frame(frame: pd.DataFrame) -> Table:
     columns: dict[str, list[str | None]] = {}
     for at, column in enumerate(names):
         series = frame.iloc[:, at]
-        values = [
-            None if gone else v for v, gone in zip(series.tolist(), series.isna().tolist(), strict=True)
-        ]
+        values = [None if gone else v for v, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
         columns[column] = _texts(name, column, values)
     return _table(name, columns, list(range(1, len(frame) + 1)))
 
@@ -109,9 +105,7 @@ def from_records(records: Sequence[Mapping[str, object] | tuple[object, object]]
     return _table(name, texts, list(range(1, len(rows) + 1)))
 
 
-def guess_columns(
-    table: Table, text: str | None = None, label: str | None = None
-) -> tuple[str, str | None, str]:
+def guess_columns(table: Table, text: str | None = None, label: str | None = None) -> tuple[str, str | None, str]:
     """Find the text and the label column: (text, label or None, a sentence that says what and why).
 
     What is given is taken. Else a column's name decides (text, sentence, review ...; label, class ...), then
@@ -190,9 +184,7 @@ def _jsonl(name: str, text: str) -> Table:
 def _json_row(where: str, written: str) -> dict[str, str | None]:
     try:
         # Numbers stay as written: no digits are lost, and none are too many for int().
-        row = json.loads(
-            written, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_pairs
-        )
+        row = json.loads(written, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_pairs)
         if isinstance(row, dict) and any(isinstance(v, (list, dict)) for v in row.values()):
             nested = json.loads(written)  # with its numbers as numbers
             row = {k: nested[k] if isinstance(v, (list, dict)) else v for k, v in row.items()}
@@ -229,9 +221,7 @@ def _parquet(name: str, data: bytes) -> Table:
         names = _names(name, file.schema_arrow.names, "the schema")
         for field in file.schema_arrow:
             if _has_bytes(field.type):
-                raise DataError(
-                    f"{name}: column {field.name!r} holds bytes ({field.type}); write text as string."
-                )
+                raise DataError(f"{name}: column {field.name!r} holds bytes ({field.type}); write text as string.")
         values = _parquet_values(name, file, len(names))
     except (pa.ArrowException, OSError, ValueError) as e:  # ValueError: text that is not utf-8 among them
         raise DataError(f"{name} is no readable parquet file: {e}. Write it again.") from e
@@ -254,12 +244,7 @@ def _parquet_values(name: str, file: Any, width: int) -> list[list[object]]:
 def _has_bytes(kind: Any) -> bool:
     import pyarrow.types as of  # type: ignore[import-untyped,unused-ignore]
 
-    if (
-        of.is_binary(kind)
-        or of.is_large_binary(kind)
-        or of.is_fixed_size_binary(kind)
-        or of.is_binary_view(kind)
-    ):
+    if of.is_binary(kind) or of.is_large_binary(kind) or of.is_fixed_size_binary(kind) or of.is_binary_view(kind):
         return True
     if of.is_dictionary(kind):
         return _has_bytes(kind.value_type)
@@ -314,9 +299,7 @@ def _names(name: str, written: list[str], where: str) -> list[str]:
         )
     if len(set(names)) < len(names):
         twice = sorted({column for column in names if names.count(column) > 1})
-        raise DataError(
-            f"{name}: {some(map(repr, twice))} stands more than once in {where}; rename one of them."
-        )
+        raise DataError(f"{name}: {some(map(repr, twice))} stands more than once in {where}; rename one of them.")
     return names
 
 
@@ -327,15 +310,11 @@ def _union(rows: Iterable[Mapping[str, object]]) -> list[str]:
 def _table(name: str, columns: dict[str, list[str | None]], lines: list[int]) -> Table:
     """Make the table; raises DataError without rows or columns, and for text that cannot be stored as utf-8."""
     if not columns or not lines:
-        raise DataError(
-            f"{name} has {len(lines)} rows and {len(columns)} columns; at least one of each is needed."
-        )
+        raise DataError(f"{name} has {len(lines)} rows and {len(columns)} columns; at least one of each is needed.")
     for column, cells in columns.items():
         for line, cell in zip(lines, cells, strict=True):
             if cell and ("\0" in cell or not _is_storable(cell)):
-                raise DataError(
-                    f"{name}:{line}: column {column!r} holds a NUL or half of a surrogate pair; remove it."
-                )
+                raise DataError(f"{name}:{line}: column {column!r} holds a NUL or half of a surrogate pair; remove it.")
     return Table(name, columns, lines)
 
 

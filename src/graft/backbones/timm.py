@@ -26,7 +26,9 @@ class TimmBackbone(Backbone):
 
     modality = "picture"
 
-    def __init__(self, architecture: str, args: dict[str, Any], prepare: Preprocess, card: Card, classes: int = 0) -> None:
+    def __init__(
+        self, architecture: str, args: dict[str, Any], prepare: Preprocess, card: Card, classes: int = 0
+    ) -> None:
         super().__init__()
         base = architecture.partition(".")[0]
         if not timm.is_model(base):
@@ -61,7 +63,9 @@ class TimmBackbone(Backbone):
         embedded: torch.Tensor = self.net.patch_embed(x)
         return embedded
 
-    def forward(self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None) -> Features:
+    def forward(
+        self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Features:
         if embedded is not None:
             maps = self._trunk(embedded)
         else:
@@ -75,7 +79,12 @@ class TimmBackbone(Backbone):
         return x
 
     def describe(self) -> dict[str, Any]:
-        return {"source": "timm", "architecture": self.architecture, "args": self.args, "preprocess": self.prepare.describe()}
+        return {
+            "source": "timm",
+            "architecture": self.architecture,
+            "args": self.args,
+            "preprocess": self.prepare.describe(),
+        }
 
 
 def names(pattern: str = "") -> list[str]:

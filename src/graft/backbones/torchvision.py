@@ -55,7 +55,9 @@ class TorchvisionBackbone(Backbone):
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         raise UsageError(f"{self.architecture} has no patch embedding to mask; vision transformers of timm have one")
 
-    def forward(self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None) -> Features:
+    def forward(
+        self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Features:
         out = self.net(x)
         if isinstance(self.last, nn.Conv2d):  # SqueezeNet classifies maps: [b, d * h * w] once flattened
             side = int((out.shape[1] // self.dim) ** 0.5)
@@ -74,7 +76,9 @@ def names(pattern: str = "") -> list[str]:
 
 def load(name: str, schema: Any = None) -> Backbone:
     """Refused with the way round it."""
-    raise UsageError(f"torchvision:{name}: its weights come as pickles; use timm:{name}, or local:FOLDER with safetensors")
+    raise UsageError(
+        f"torchvision:{name}: its weights come as pickles; use timm:{name}, or local:FOLDER with safetensors"
+    )
 
 
 def from_folder(folder: Path, name: str) -> Backbone:

@@ -41,7 +41,9 @@ class TextEncoder(Backbone):
         self.tokenizer.enable_truncation(limit)
         words = int(config.vocab_size)
         if self.tokenizer.get_vocab_size() > words:
-            raise DataError(f"{card.name}: the tokenizer has {self.tokenizer.get_vocab_size()} tokens, the model {words}")
+            raise DataError(
+                f"{card.name}: the tokenizer has {self.tokenizer.get_vocab_size()} tokens, the model {words}"
+            )
 
     def encode(self, x: Any, size: int | None = None) -> Encoded:
         found = self.tokenizer.encode(str(x))
@@ -58,7 +60,9 @@ class TextEncoder(Backbone):
         embedded: torch.Tensor = self.net.get_input_embeddings()(x)
         return embedded
 
-    def forward(self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None) -> Features:
+    def forward(
+        self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Features:
         seen = (x != self.pad) if mask is None else mask  # [b, t]
         seen = seen | (torch.arange(x.shape[1], device=x.device) == 0)  # an empty text still has one token
         given = {"input_ids": x} if embedded is None else {"inputs_embeds": embedded}
@@ -99,7 +103,9 @@ class PictureNetwork(Backbone):
         embedded: torch.Tensor = self.net.embeddings(x)
         return embedded
 
-    def forward(self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None) -> Features:
+    def forward(
+        self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> Features:
         out = self.net(pixel_values=x)
         last = out.last_hidden_state
         pooler = getattr(out, "pooler_output", None)

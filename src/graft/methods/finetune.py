@@ -26,7 +26,7 @@ class Finetune(Method):
     tunes: ClassVar[bool] = True
     depth: int = field(default=0, metadata=note("stages that move, counted from the output; 0: all"))
     decay: float = field(default=0.8, metadata=note("factor on the rate from a stage to the one before it"))
-    head: float = field(default=1.0, metadata=note("factor on the head's rate"))
+    head: float = field(default=10.0, metadata=note("factor on the head's rate, which starts from nothing"))
     norms_from: int = field(default=2000, metadata=note("training samples from which BatchNorm adapts too"))
 
     def prepare(self, model: Model, task: Task, data: Data) -> None:

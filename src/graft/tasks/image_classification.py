@@ -66,7 +66,10 @@ class ImageClassification(Task):
             elif isinstance(source, Path) and tables_of(source):
                 rows.extend(_paths_in(source))
             elif isinstance(source, list):
-                rows.extend((str(s) if isinstance(s, str | Path) else f"item {i}", _as_path(s), None) for i, s in enumerate(source))
+                rows.extend(
+                    (str(s) if isinstance(s, str | Path) else f"item {i}", _as_path(s), None)
+                    for i, s in enumerate(source)
+                )
             else:
                 rows.append((str(source), source, None))
         samples, bad = _check(rows)
@@ -106,7 +109,9 @@ def read_folder(root: Path, max_bad: float) -> tuple[Parts, list[Note]]:
     placed = layout(root, found)
     looks, broken = look_all([p for rows in placed.values() for _, p in rows])
     bad = [f"{p.relative_to(root).as_posix()} ({why})" for p, why in broken.items()]
-    bad += [f"{p.relative_to(root).as_posix()} (HEIC and AVIF are not read: convert to JPEG)" for p in found.unsupported]
+    bad += [
+        f"{p.relative_to(root).as_posix()} (HEIC and AVIF are not read: convert to JPEG)" for p in found.unsupported
+    ]
     notes = _folder_notes(root, found, placed)
     refuse_bad(bad, len(found.pictures) + len(found.unsupported), max_bad, "unreadable pictures", notes)
     parts: Parts = {}
@@ -126,7 +131,9 @@ def layout(root: Path, found: Walk) -> dict[str, list[tuple[str, Path]]]:
     """(label, path) by part, from `class/picture` or `part/class/picture`."""
     pictures = [*found.pictures, *found.unsupported]
     if not pictures:
-        raise DataError(f"{root}: no pictures (jpg, png, webp, bmp, gif, tif) are in it; put them into a folder a class")
+        raise DataError(
+            f"{root}: no pictures (jpg, png, webp, bmp, gif, tif) are in it; put them into a folder a class"
+        )
     depth = Counter(len(p.relative_to(root).parts) for p in pictures)
     tops = {p.relative_to(root).parts[0] for p in pictures}
     if set(depth) == {3} and all(t.lower() in PART_NAMES for t in tops):
@@ -155,7 +162,9 @@ def _folder_notes(root: Path, found: Walk, placed: dict[str, list[tuple[str, Pat
     sizes = ", ".join(f"{len(rows)} {'pictures' if name == 'all' else name}" for name, rows in placed.items())
     notes = [Note("found", f"{len(labels)} class folders: {sizes}")]
     if found.skipped:
-        notes.append(Note("skipped", f"{len(found.skipped)} files and folders that are no pictures", tuple(found.skipped)))
+        notes.append(
+            Note("skipped", f"{len(found.skipped)} files and folders that are no pictures", tuple(found.skipped))
+        )
     if found.loops:
         notes.append(Note("warning", f"{len(found.loops)} links lead back into the folder", tuple(found.loops)))
     bases = [root] if "all" in placed else [d for d in root.iterdir() if d.is_dir() and d.name.lower() in PART_NAMES]
@@ -184,7 +193,10 @@ def _table_rows(table: Any, base: Path) -> list[tuple[str, Any, Any]] | None:
         return None
     label = next((c for c in ("label", "class", "category", "target", "y") if c in table.columns), None)
     labels = table.columns[label] if label else [None] * len(table)
-    return [(v or "", base / (v or ""), clean_label(y) if y else None) for v, y in zip(table.columns[column], labels, strict=True)]
+    return [
+        (v or "", base / (v or ""), clean_label(y) if y else None)
+        for v, y in zip(table.columns[column], labels, strict=True)
+    ]
 
 
 def _paths_in(path: Path) -> list[tuple[str, Any, Any]]:

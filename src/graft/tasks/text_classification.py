@@ -48,7 +48,9 @@ class TextClassification(Task):
         text, label, why = guess_columns(first, recipe.text or known.get("text"), recipe.label or known.get("label"))
         notes.append(Note("found", why))
         if label is None:
-            raise DataError(f"{first.name}: no column of labels was found among {some(first.columns)}; name it: --label")
+            raise DataError(
+                f"{first.name}: no column of labels was found among {some(first.columns)}; name it: --label"
+            )
         self.schema = {"text": text, "label": label}
         parts: Parts = {}
         bad: list[str] = []

@@ -138,9 +138,7 @@ def targets(task: Task, data: Data) -> Batch:
     )
 
 
-def _descend(
-    model: Model, task: Task, data: Data, stage: Stage, index: int, methods: list[Method], rung: Rung
-) -> None:
+def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, methods: list[Method], rung: Rung) -> None:
     """One stage by gradient steps, with everything that a caller of the loop does."""
     place = _place(rung, index)
     found = checkpoint.latest(place, rung.voice.warn) if place.exists() else None
@@ -255,5 +253,3 @@ def _finite(value: Any) -> Any:
 def forget(folder: Path) -> None:
     """Remove a finished rung's checkpoints."""
     shutil.rmtree(folder, ignore_errors=True)
-
-

@@ -44,9 +44,7 @@ def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
     tuners = [m.name for m in methods if m.tunes]
     if len(tuners) != 1:
         said = " and ".join(tuners) if tuners else "none"
-        raise UsageError(
-            f"a stage has exactly one tuning method; {' + '.join(names)} has {said} (finetune is one)"
-        )
+        raise UsageError(f"a stage has exactly one tuning method; {' + '.join(names)} has {said} (finetune is one)")
     for hook in ("sampler", "gradients"):
         owners = [m.name for m in methods if owns(m, hook)]
         if len(owners) > 1:
@@ -60,9 +58,7 @@ def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
         if m.labelled and not supervised:
             raise UsageError(f"{m.name} needs labels, and this stage trains without them")
         if m.outputs is not None and task.outputs not in m.outputs:
-            raise UsageError(
-                f"{m.name} serves {', '.join(sorted(m.outputs))}; this task answers {task.outputs}"
-            )
+            raise UsageError(f"{m.name} serves {', '.join(sorted(m.outputs))}; this task answers {task.outputs}")
         for spec in m.views:
             views.check(spec)
     views.check(stage.view)
@@ -203,9 +199,7 @@ class _Run:
         rank, n = world()
         some, at, key = [pool[i] for i in rows[rank::n]], at[rank::n], (*self.key, "unlabelled")
         return {
-            spec: [
-                load(some, self.model.backbone, None, spec, key, at, self.encoders, k) for k in range(count)
-            ]
+            spec: [load(some, self.model.backbone, None, spec, key, at, self.encoders, k) for k in range(count)]
             for spec, count in self.wanted.items()
         }
 
@@ -292,9 +286,7 @@ def _prepare(
             wanted[spec] = max(wanted.get(spec, 0), m.views.count(spec))
     optimizer = optim.build(named, methods, stage.lr, stage.weight_decay)
     shared = _shared(origin, device) if origin else None
-    return _Run(
-        model, task, stage, methods, key, shared, streams, named, optimizer, _encoders(methods), wanted
-    )
+    return _Run(model, task, stage, methods, key, shared, streams, named, optimizer, _encoders(methods), wanted)
 
 
 def _encoders(methods: Sequence[Method]) -> dict[str, Backbone]:

@@ -46,9 +46,7 @@ def _plain(value: Any, where: str, found: dict[str, torch.Tensor]) -> Any:
         return {"float": str(float(value))}  # JSON has no infinity, yet a best value starts with one
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise TypeError(
-        f"state {where} is a {type(value).__name__}; give tensors, numbers, texts, lists and dicts"
-    )
+    raise TypeError(f"state {where} is a {type(value).__name__}; give tensors, numbers, texts, lists and dicts")
 
 
 def _whole(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

@@ -115,9 +115,7 @@ class Step:
             if own is None:
                 continue
             if method.name in found:
-                raise UsageError(
-                    f"the task has a term {method.name!r} already: give the method's file another name"
-                )
+                raise UsageError(f"the task has a term {method.name!r} already: give the method's file another name")
             found[method.name] = own
         return found
 
@@ -146,9 +144,7 @@ class Step:
         share = len(self.batch) * world()[1] / self.total_rows if self.total_rows else 1.0
         if value.ndim == 0:
             if not bool((weight == 1).all()):
-                raise UsageError(
-                    f"the term {name!r} comes as one number a batch, so samples cannot be weighted"
-                )
+                raise UsageError(f"the term {name!r} comes as one number a batch, so samples cannot be weighted")
             return value * share if share != 1 else value
         if value.shape != (len(self.batch),):
             wanted = f"[{len(self.batch)}] or one number"
@@ -180,9 +176,7 @@ def kept_statistics(model: Model) -> Iterator[None]:
 
     Copies stand in for the buffers meanwhile: written back instead, autograd would refuse the backward.
     """
-    own = [
-        (m, name, b) for m in batch_norms(model) if m.training for name, b in m.named_buffers(recurse=False)
-    ]
+    own = [(m, name, b) for m in batch_norms(model) if m.training for name, b in m.named_buffers(recurse=False)]
     for m, name, buffer in own:
         setattr(m, name, buffer.clone())
     try:

@@ -30,9 +30,7 @@ class Streams:
         if len(self.samples) < 2:
             raise DataError(f"{len(self.samples)} training samples: at least two are needed for a step")
         if self.supervised and self.viewers and not self.data.unlabeled:
-            raise UsageError(
-                f"{' and '.join(self.viewers)}: looks at unlabelled samples, and these data have none"
-            )
+            raise UsageError(f"{' and '.join(self.viewers)}: looks at unlabelled samples, and these data have none")
 
     @property
     def supervised(self) -> bool:
@@ -102,9 +100,7 @@ def shuffled(samples: Sequence[Sample], size: int, draw: Any, least: int = 2) ->
     if any(length(s) for s in samples[:1]):
         pool = size * 16
         order = [
-            i
-            for a in range(0, len(order), pool)
-            for i in sorted(order[a : a + pool], key=lambda i: length(samples[i]))
+            i for a in range(0, len(order), pool) for i in sorted(order[a : a + pool], key=lambda i: length(samples[i]))
         ]
     cut = [order[i : i + size] for i in range(0, len(order), size)]
     if size > 1 and len(cut) > 1 and len(cut[-1]) < least:
