@@ -55,9 +55,7 @@ def main() -> None:
     """Print the table and write bench/first_cut.json."""
     seeds = [int(a) for a in sys.argv[1:]] or [0]
     rows = [run(case, seed) for case in CASES for seed in seeds]
-    print(
-        f"{'case':<12} {'seed':>4} {'wall s':>7} {'limit':>6} {'value':>6} {'interval':>15} {'probe':>6}  kept"
-    )
+    print(f"{'case':<12} {'seed':>4} {'wall s':>7} {'limit':>6} {'value':>6} {'interval':>15} {'probe':>6}  kept")
     for r in rows:
         span = f"{r['low']:.3f} - {r['high']:.3f}"
         backbone = r["backbone"].rpartition("/")[2]

@@ -89,18 +89,14 @@ def test_every_kind_of_tensor_and_state_comes_back(tmp_path: Path) -> None:
         "parameter": layer.weight,
     }
     state = {"seed": 2**60, "lr": 0.1 + 0.2, "best": None, "names": ["猫", "a\n"], "deep": {"x": [1.5, True]}}
-    path = save(
-        tmp_path / "new" / "folder", 7, {"model": model, "nothing": {}, "lora:rank=8": {"w": base}}, state
-    )
+    path = save(tmp_path / "new" / "folder", 7, {"model": model, "nothing": {}, "lora:rank=8": {"w": base}}, state)
     assert path == tmp_path / "new" / "folder" / "step-000000007"
     found = latest(path.parent, silent)
     assert found is not None and found.path == path and found.step == 7 and found.state == state
     loaded = found.tensors("model")
     assert loaded.keys() == model.keys() and found.tensors("nothing") == {}
     for name, t in model.items():
-        assert (
-            torch.equal(loaded[name], t) and loaded[name].dtype == t.dtype and not loaded[name].requires_grad
-        )
+        assert torch.equal(loaded[name], t) and loaded[name].dtype == t.dtype and not loaded[name].requires_grad
     assert torch.equal(found.tensors("lora:rank=8")["w"], base)
     with pytest.raises(DataError, match="holds no 'optim'; it holds: model, nothing"):
         found.tensors("optim")
@@ -118,9 +114,7 @@ def test_every_kind_of_tensor_and_state_comes_back(tmp_path: Path) -> None:
         ({"a": torch.tensor(1.0)}, "a Tensor"),
     ],
 )
-def test_a_state_that_would_not_come_back_is_refused(
-    tmp_path: Path, state: dict[str, Any], where: str
-) -> None:
+def test_a_state_that_would_not_come_back_is_refused(tmp_path: Path, state: dict[str, Any], where: str) -> None:
     put(tmp_path, 1)
     with pytest.raises(ValueError, match=where):
         save(tmp_path, 2, {}, state)
@@ -260,9 +254,7 @@ def test_kills_at_random_moments_lose_nothing_that_was_finished(tmp_path: Path) 
 def damages(whole: bytes) -> list[bytes]:
     """Flip a bit, and cut, at 20 places; not the last, since JSON without its line feed says the same."""
     places = sorted({round(i * (len(whole) - 2) / 19) for i in range(20)})
-    flipped = [
-        whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :] for i in [*places, len(whole) - 1]
-    ]
+    flipped = [whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :] for i in [*places, len(whole) - 1]]
     return flipped + [whole[:i] for i in places]
 
 
@@ -297,9 +289,7 @@ def test_each_bit_of_a_manifest_counts(tmp_path: Path) -> None:
     whole = (path / "manifest.json").read_bytes()
     place = whole.index(b'"format": 1') + len(b'"format": ')
     for bit in range(8):  # among them "3", "5" and "9", which are no newer versions
-        (path / "manifest.json").write_bytes(
-            whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
-        )
+        (path / "manifest.json").write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
         assert isinstance(checkpoint._read(path), str)
 
 
@@ -372,9 +362,7 @@ def test_a_full_disk_keeps_the_last_good_one(tmp_path: Path) -> None:
     assert check_whole(latest(tmp_path / "c", silent)).step == 1
 
 
-def test_room_is_made_before_writing_or_the_save_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_is_made_before_writing_or_the_save_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in (1, 2, 3):
         put(tmp_path, step, keep=3)
     (tmp_path / "step-000000003" / "state.json").write_text("damaged")

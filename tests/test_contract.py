@@ -413,10 +413,7 @@ def test_two_models_average_into_a_soup() -> None:
     soup = model_of(task, data)
     ends = [weights(m) for m in models]
     soup.load_state_dict({n: (a + ends[1][n]) / 2 for n, a in ends[0].items()})
-    losses = [
-        task.measure(m.predict(data.train, task), [s.y for s in data.train])["log_loss"]
-        for m in (*models, soup)
-    ]
+    losses = [task.measure(m.predict(data.train, task), [s.y for s in data.train])["log_loss"] for m in (*models, soup)]
     assert losses[2] < max(losses[:2]) + 0.05
 
 
@@ -469,9 +466,7 @@ def load(name, schema=None):
 def test_a_source_gets_vocabularies_from_the_data(tmp_path: Path) -> None:
     (tmp_path / "toyratings.py").write_text(SOURCE)
     registry.plugin(tmp_path / "toyratings.py")
-    pairs = [
-        Sample((f"u{u}", f"i{i}"), float((u % 2) == (i % 2)), f"{u}-{i}") for u in range(6) for i in range(5)
-    ]
+    pairs = [Sample((f"u{u}", f"i{i}"), float((u % 2) == (i % 2)), f"{u}-{i}") for u in range(6) for i in range(5)]
     data = Data(
         pairs,
         pairs[:4],
@@ -509,9 +504,7 @@ def test_l2_sp_in_a_second_stage_stays_near_the_pretrained_weights() -> None:
     middle = weights(model.backbone)
     start = weights(Toy("row"))
     train(model, task, data, [tune(), named("l2_sp", L2SP(weight=50.0))], epochs=15, origin=origin)
-    gone = [
-        sum((w[n] - start[n]).square().sum().item() for n in start) for w in (middle, weights(model.backbone))
-    ]
+    gone = [sum((w[n] - start[n]).square().sum().item() for n in start) for w in (middle, weights(model.backbone))]
     assert gone[1] < 0.5 * gone[0]
     assert len(loads) == 1, "loaded once a stage, however many steps look at it"
 
@@ -529,9 +522,7 @@ def test_fixmatch_with_lora_learns_and_merges(flexible: bool) -> None:
     model = model_of(task, data)
     before = weights(model)
     fixmatch = FixMatch(flexible=flexible)
-    records = train(
-        model, task, data, [named("fixmatch", fixmatch), named("lora", Lora())], epochs=15, lr=3e-2
-    )
+    records = train(model, task, data, [named("fixmatch", fixmatch), named("lora", Lora())], epochs=15, lr=3e-2)
     assert falls(records)
     assert weights(model).keys() == before.keys(), "adapters are merged"
     assert not torch.equal(before["backbone.trunk.first.weight"], model.backbone.trunk.first.weight)

@@ -306,9 +306,7 @@ def test_rates_fall_from_stage_to_stage() -> None:
         "clip": 0.0,
     }
     train(model, task, data, [tune(decay=0.5, head=3.0)], **options)
-    gone = {
-        n: (t - before[n]).abs().max().item() for n, t in weights(model).items()
-    }  # Adam's first step: the rate
+    gone = {n: (t - before[n]).abs().max().item() for n, t in weights(model).items()}  # Adam's first step: the rate
     assert gone["head.linear.weight"] == pytest.approx(3e-3, rel=1e-2)
     assert gone["backbone.trunk.second.weight"] == pytest.approx(1e-3, rel=1e-2)
     assert gone["backbone.trunk.first.weight"] == pytest.approx(5e-4, rel=1e-2)
@@ -386,9 +384,7 @@ def test_no_batch_holds_one_sample_alone(n: int, size: int, sizes: list[int]) ->
 
 
 def test_every_epoch_has_an_order_of_its_own_and_may_be_asked_again() -> None:
-    streams = Streams(
-        toys.rows(20, unlabelled=7), stage_of(), [tune(), named("fixmatch", FixMatch())], (0, 0)
-    )
+    streams = Streams(toys.rows(20, unlabelled=7), stage_of(), [tune(), named("fixmatch", FixMatch())], (0, 0))
     orders = [streams.order(epoch) for epoch in (0, 1, 2, 0)]
     assert all(sorted(i for rows in order for i in rows) == list(range(20)) for order in orders)
     assert orders[0] == orders[3]
@@ -401,9 +397,7 @@ def test_every_epoch_has_an_order_of_its_own_and_may_be_asked_again() -> None:
 
 def test_texts_of_like_length_share_a_batch() -> None:
     samples = toys.texts(64)
-    spread = [
-        np.ptp([len(samples[i].x) for i in rows]) for rows in shuffled(samples, 8, np.random.default_rng(0))
-    ]
+    spread = [np.ptp([len(samples[i].x) for i in rows]) for rows in shuffled(samples, 8, np.random.default_rng(0))]
     assert np.mean(spread) < 0.5 * np.ptp([len(s.x) for s in samples])
 
 

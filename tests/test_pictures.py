@@ -169,7 +169,7 @@ def test_what_is_no_picture_says_what_it_is(tmp_path: Path, content: bytes, says
 def test_dangerous_formats_are_refused_by_content(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content + bytes(100))
-    with pytest.raises(SecurityError, match="holiday.jpg is .*not parsed"):
+    with pytest.raises(SecurityError, match=r"holiday\.jpg is .*not parsed"):
         open_picture(path)
     with pytest.raises(SecurityError):
         look_all([path])
@@ -254,14 +254,10 @@ def test_transparency_is_put_on_white(tmp_path: Path) -> None:
     clear.save(tmp_path / "a.png")
     assert look(tmp_path / "a.png").note == "transparency on white"
     for mode in ("LA", "PA", "RGBa"):
-        assert (
-            pixels(clear.convert("RGBA" if mode == "PA" else mode).convert(mode))[3, 3].tolist() == [255] * 3
-        )
+        assert pixels(clear.convert("RGBA" if mode == "PA" else mode).convert(mode))[3, 3].tolist() == [255] * 3
     assert pixels(clear.convert("LA").convert("La"))[3, 3].tolist() == [255] * 3
     assert pixels(packed(Image.new("L", (4, 4), 7), "PNG", transparency=7))[0, 0].tolist() == [255] * 3
-    assert (
-        pixels(packed(Image.new("RGB", (4, 4), 7), "PNG", transparency=(7, 0, 0)))[0, 0].tolist() == [255] * 3
-    )
+    assert pixels(packed(Image.new("RGB", (4, 4), 7), "PNG", transparency=(7, 0, 0)))[0, 0].tolist() == [255] * 3
 
 
 def test_palettes_and_one_bit() -> None:
@@ -382,12 +378,8 @@ def touch(root: Path, *names: str) -> None:
 
 
 def test_walk_sorts_and_leaves_out(tmp_path: Path) -> None:
-    touch(
-        tmp_path, "b/2.JPG", "b/1.jpeg", "a/x y.png", "a/中文.webp", "a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF"
-    )
-    touch(
-        tmp_path, ".ipynb_checkpoints/1.jpg", "a/.hidden.png", "__MACOSX/1.jpg", "b/Thumbs.db", "@eaDir/1.jpg"
-    )
+    touch(tmp_path, "b/2.JPG", "b/1.jpeg", "a/x y.png", "a/中文.webp", "a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF")
+    touch(tmp_path, ".ipynb_checkpoints/1.jpg", "a/.hidden.png", "__MACOSX/1.jpg", "b/Thumbs.db", "@eaDir/1.jpg")
     touch(tmp_path, "desktop.ini", "notes.txt", "b/3.HEIC", "b/4.heif", "b/5.avif")
     found = walk(tmp_path)
     names = ["a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF", "a/x y.png", "a/中文.webp", "b/1.jpeg", "b/2.JPG"]
@@ -413,15 +405,11 @@ def test_walk_follows_links_once(tmp_path: Path) -> None:
     assert found.pictures == [root / n for n in ("cat/1.jpg", "gone.jpg", "more/3.jpg", "zoo/2.jpg")]
     assert found.loops == ["a_link/", "cat/again/", "more2/"]
     assert found.skipped == ["self"]
-    assert look_all([root / "gone.jpg"])[1] == {
-        root / "gone.jpg": "cannot be read: No such file or directory"
-    }
+    assert look_all([root / "gone.jpg"])[1] == {root / "gone.jpg": "cannot be read: No such file or directory"}
 
 
 def test_walk_survives_names_that_are_not_utf8_and_deep_folders(tmp_path: Path) -> None:
-    touch(
-        tmp_path, os.fsdecode(b"caf\xe9.txt"), os.fsdecode(b"caf\xe9.jpg"), "/".join(["d"] * 300) + "/1.png"
-    )
+    touch(tmp_path, os.fsdecode(b"caf\xe9.txt"), os.fsdecode(b"caf\xe9.jpg"), "/".join(["d"] * 300) + "/1.png")
     found = walk(tmp_path)
     assert found.skipped == ["caf\\xe9.txt"]
     assert len(found.pictures) == 2

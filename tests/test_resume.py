@@ -80,9 +80,7 @@ class Scenario:
         def origin() -> Toy:
             return Toy(self.kind, norm=self.norm)
 
-        return model, steps(
-            model, task, stage, data, self.methods(), seed=2, index=1, origin=origin, resume=resume
-        )
+        return model, steps(model, task, stage, data, self.methods(), seed=2, index=1, origin=origin, resume=resume)
 
     def straight(self, **options: Any) -> dict[str, torch.Tensor]:
         model, run = self.start(**options)
@@ -96,9 +94,7 @@ def joint() -> Data:
 
 
 SCENARIOS = {
-    "lora+flexmatch+l2_head": Scenario(
-        lambda: [named("lora", Lora()), named("flexmatch", FixMatch(flexible=True))]
-    ),
+    "lora+flexmatch+l2_head": Scenario(lambda: [named("lora", Lora()), named("flexmatch", FixMatch(flexible=True))]),
     "ema+mixup+sam": Scenario(
         lambda: [tune(norms_from=0), named("ema", Ema()), named("mixup", Mixup()), named("sam", Sam())]
     ),
@@ -206,9 +202,7 @@ def test_a_checkpoint_of_another_recipe_is_refused() -> None:
     _, run = scenario.start()
     state = held(next(run).state())
     for group in ("model", "optimizer"):
-        _, run = scenario.start(
-            resume_from({**state, group: {**state[group], "strange/step": torch.zeros(1)}})
-        )
+        _, run = scenario.start(resume_from({**state, group: {**state[group], "strange/step": torch.zeros(1)}}))
         with pytest.raises(DataError):
             next(run)
 
@@ -288,9 +282,7 @@ SHARED = {
         data=weighted,
         norm=False,
     ),
-    "scalar": Scenario(
-        lambda: [tune()], lambda: Numbers(scalar=True), data=lambda: toys.rows(27), norm=False
-    ),
+    "scalar": Scenario(lambda: [tune()], lambda: Numbers(scalar=True), data=lambda: toys.rows(27), norm=False),
 }
 
 
@@ -315,9 +307,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         model, run = scenario.start(view="none")
         terms = [r.terms for r in run]
         one = weights(model)
-        first, second = (
-            safetensors.torch.load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in range(2)
-        )
+        first, second = (safetensors.torch.load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in range(2))
         assert same(first, second)
         assert max((one[n] - first[n]).abs().max().item() for n in one) < 2e-6, name
         for mine, theirs in zip(terms, json.loads((tmp_path / f"{name}-0.json").read_text()), strict=True):

@@ -92,9 +92,7 @@ def test_a_very_long_cell(tmp_path: Path) -> None:
         ('a,b\n1,"x"y\n', 2, "expected after"),
     ],
 )
-def test_ragged_and_badly_quoted_rows_name_their_line(
-    tmp_path: Path, content: str, line: int, says: str
-) -> None:
+def test_ragged_and_badly_quoted_rows_name_their_line(tmp_path: Path, content: str, line: int, says: str) -> None:
     path = put(tmp_path, "bad.csv", content)
     message = refusal(path)
     assert f"{path}:{line}" in message
@@ -123,15 +121,11 @@ _names = st.lists(_cell.map(clean_label).filter(bool), min_size=2, max_size=4, u
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), names=_names, delimiter=st.sampled_from(",;\t"), packed=st.booleans())
-def test_csv_round_trip(
-    tmp_path: Path, data: st.DataObject, names: list[str], delimiter: str, packed: bool
-) -> None:
+def test_csv_round_trip(tmp_path: Path, data: st.DataObject, names: list[str], delimiter: str, packed: bool) -> None:
     # Names without the other delimiters: the header is what tells them apart.
     names = [f"n{i}" + "".join(c for c in name if c not in ",;\t") for i, name in enumerate(names)]
     names = [clean_label(name) for name in names]
-    rows = data.draw(
-        st.lists(st.lists(_cell, min_size=len(names), max_size=len(names)), min_size=1, max_size=4)
-    )
+    rows = data.draw(st.lists(st.lists(_cell, min_size=len(names), max_size=len(names)), min_size=1, max_size=4))
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=delimiter)
     writer.writerows([names, *rows])
@@ -168,9 +162,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes, name: str
         ("utf-32", "UTF-32"),
     ],
 )
-def test_other_encodings_are_named_with_the_command_that_mends(
-    tmp_path: Path, encoding: str, likely: str
-) -> None:
+def test_other_encodings_are_named_with_the_command_that_mends(tmp_path: Path, encoding: str, likely: str) -> None:
     text = "text,label\nplain,a\ncafé" + ("“x”" if encoding == "cp1252" else "") + ",b\n"
     path = put(tmp_path, "my data.csv", text.encode(encoding))
     message = refusal(path)
@@ -212,9 +204,7 @@ def test_jsonl_values_become_text(tmp_path: Path) -> None:
         "deep": [None, None, '{"k": [1, "é"]}'],
     }
     assert table.lines == [1, 3, 4]
-    assert read_table(put(tmp_path, "b.ndjson.gz", gzip.compress(b'{"a": ' + b"9" * 5000 + b"}"))).lines == [
-        1
-    ]
+    assert read_table(put(tmp_path, "b.ndjson.gz", gzip.compress(b'{"a": ' + b"9" * 5000 + b"}"))).lines == [1]
 
 
 @pytest.mark.parametrize(
@@ -286,9 +276,7 @@ def test_parquet_damage_duplicates_and_no_rows(tmp_path: Path) -> None:
     whole = parquet_bytes(pa.table({"a": [str(i) for i in range(500)]}))
     assert "no readable parquet" in refusal(put(tmp_path, "cut.parquet", whole[:-20]))
     assert "no readable parquet" in refusal(put(tmp_path, "text.parquet", "a,b\n1,2\n"))
-    assert "0 rows" in refusal(
-        put(tmp_path, "none.parquet", parquet_bytes(pa.table({"a": pa.array([], pa.string())})))
-    )
+    assert "0 rows" in refusal(put(tmp_path, "none.parquet", parquet_bytes(pa.table({"a": pa.array([], pa.string())}))))
     twice = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["a", "a"])
     assert "more than once" in refusal(put(tmp_path, "twice.parquet", parquet_bytes(twice)))
     wrong = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xe9"))
@@ -329,7 +317,7 @@ def test_poisoned_pickles_are_refused_and_nothing_runs(tmp_path: Path, name: str
     message = refusal(path, SecurityError)
     assert "io.open" in message  # the object it would have imported
     assert not proof.exists()
-    pickle.loads(content).close()  # the poison works where someone does load it
+    pickle.loads(content).close()  # noqa: S301  the poison works where someone does load it
     assert proof.exists()
 
 
@@ -412,9 +400,7 @@ def test_missing_files_folders_and_pipes(tmp_path: Path) -> None:
     assert "not a regular file" in refusal(tmp_path / "pipe.csv")
 
 
-@pytest.mark.parametrize(
-    "name", ["with space.csv", "中文 🎉.csv", "two\nlines.csv", os.fsdecode(b"caf\xe9.csv")]
-)
+@pytest.mark.parametrize("name", ["with space.csv", "中文 🎉.csv", "two\nlines.csv", os.fsdecode(b"caf\xe9.csv")])
 def test_odd_paths(tmp_path: Path, name: str) -> None:
     table = read_table(put(tmp_path, name, "a\n1\n"))
     table.row_id(0).encode()  # storable, also where the name is not utf-8

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def unfinished(out: Path, **flags: bool) -> None:
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "runs" / "photo"
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "photo"
 
 
 def test_a_run_appears_whole_and_is_not_run_again(out: Path) -> None:
@@ -200,9 +200,7 @@ def test_a_second_process_is_refused_and_a_killed_one_does_not_block(out: Path) 
     owner = start(HOLD, out)
     assert owner.stdout and owner.stdout.readline() == "in\n"
     for flags in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(
-            SetupError, match=rf"another process \(pid {owner.pid} .* works in .*photo\.partial"
-        ):
+        with pytest.raises(SetupError, match=rf"another process \(pid {owner.pid} .* works in .*photo\.partial"):
             unfinished(out, **flags)
     owner.kill()
     owner.communicate()
@@ -250,9 +248,7 @@ def forge(out: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(("age", "dead"), [(10.0, False), (590.0, False), (-1e9, False), (610.0, True)])
-def test_an_owner_on_another_host_counts_as_dead_after_ten_silent_minutes(
-    out: Path, age: float, dead: bool
-) -> None:
+def test_an_owner_on_another_host_counts_as_dead_after_ten_silent_minutes(out: Path, age: float, dead: bool) -> None:
     path = forge(out, host="elsewhere", beat=time.time() - age)  # our pid: in containers all are 1
     if dead:
         unfinished(out, resume=True)
@@ -378,9 +374,7 @@ def test_a_death_at_any_point_of_an_overwrite_leaves_a_whole_run(tmp_path: Path,
 
 @linux
 def test_an_orphan_of_a_killed_owner_does_not_hold_the_lock(out: Path) -> None:
-    owner = start(
-        HOLD.replace("print(", "import os\nif os.fork() == 0: time.sleep(5); os._exit(0)\nprint("), out
-    )
+    owner = start(HOLD.replace("print(", "import os\nif os.fork() == 0: time.sleep(5); os._exit(0)\nprint("), out)
     assert owner.stdout and owner.stdout.readline() == "in\n"
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()

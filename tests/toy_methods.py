@@ -194,10 +194,7 @@ class PCGrad(Method):
             found = torch.autograd.grad(term, moving, retain_graph=True, allow_unused=True)
             each.append(
                 torch.cat(
-                    [
-                        torch.zeros(p.numel()) if g is None else g.flatten()
-                        for g, p in zip(found, moving, strict=True)
-                    ]
+                    [torch.zeros(p.numel()) if g is None else g.flatten() for g, p in zip(found, moving, strict=True)]
                 )
             )
         projected = []
@@ -290,9 +287,7 @@ class Ema(Method):
         with torch.no_grad():
             now = step.model.state_dict()
             for name, average in self.teacher.state_dict().items():
-                average.copy_(
-                    average.lerp(now[name], 1 - self.decay) if average.is_floating_point() else now[name]
-                )
+                average.copy_(average.lerp(now[name], 1 - self.decay) if average.is_floating_point() else now[name])
 
     def finish(self, model: Model) -> None:
         model.backbone.load_state_dict(self.teacher.backbone.state_dict())
@@ -357,10 +352,7 @@ class Contrast(Method):
         model.aux["project"] = nn.Linear(model.backbone.dim, 4)
 
     def loss(self, step: Step) -> torch.Tensor:
-        a, b = (
-            F.normalize(step.model.aux["project"](step.see("strong", k).features.pooled), dim=1)
-            for k in (0, 1)
-        )
+        a, b = (F.normalize(step.model.aux["project"](step.see("strong", k).features.pooled), dim=1) for k in (0, 1))
         return F.cross_entropy(a @ b.T / 0.2, torch.arange(len(a)))
 
 
@@ -379,9 +371,7 @@ class MaskedPatches(Method):
         shown = torch.where(gone, step.model.aux["blank"][0], embedded)
         context = step.model.backbone(step.batch.x, shown).tokens
         mixed = context + context.mean(1, keepdim=True)
-        return (
-            (step.model.aux["decode"](mixed) - embedded.detach()).square() * gone
-        ).sum() / gone.sum().clamp_min(1)
+        return ((step.model.aux["decode"](mixed) - embedded.detach()).square() * gone).sum() / gone.sum().clamp_min(1)
 
 
 @dataclass

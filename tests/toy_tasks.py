@@ -91,9 +91,7 @@ class OneBox(Task):
 
     def measure(self, decoded: Sequence[Any], truth: Sequence[Any]) -> dict[str, float]:
         return {
-            "l1": float(
-                np.mean([np.abs(d - t.xyxy[0].numpy()).mean() for d, t in zip(decoded, truth, strict=True)])
-            )
+            "l1": float(np.mean([np.abs(d - t.xyxy[0].numpy()).mean() for d, t in zip(decoded, truth, strict=True)]))
         }
 
 
@@ -104,9 +102,7 @@ class MaskHead(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(dim, 2, 1)
 
-    def forward(
-        self, features: Features, batch: Batch | None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, features: Features, batch: Batch | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return self.conv(features.maps[-1]), {}
 
 
@@ -147,9 +143,7 @@ class TagHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(dim, 2)
 
-    def forward(
-        self, features: Features, batch: Batch | None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, features: Features, batch: Batch | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return self.linear(features.tokens), {}
 
 
@@ -176,9 +170,7 @@ class Tags(Task):
         return Scores(pred.transpose(1, 2), exclusive=True)
 
     def decode(self, pred: torch.Tensor, where: Sequence[list[int]]) -> list[Any]:
-        return [
-            [int(p[w.index(k)].argmax()) for k in range(w[-1] + 1)] for p, w in zip(pred, where, strict=True)
-        ]
+        return [[int(p[w.index(k)].argmax()) for k in range(w[-1] + 1)] for p, w in zip(pred, where, strict=True)]
 
     def measure(self, decoded: Sequence[Any], truth: Sequence[Any]) -> dict[str, float]:
         pairs = [(a, b) for d, t in zip(decoded, truth, strict=True) for a, b in zip(d, t, strict=True)]

@@ -157,9 +157,7 @@ def texts(n: int = 18) -> list[Sample]:
     draw = np.random.default_rng(1)
     found = []
     for i in range(n):
-        words = [
-            "".join(draw.choice(list("abcx"), size=draw.integers(1, 8))) for _ in range(draw.integers(2, 9))
-        ]
+        words = ["".join(draw.choice(list("abcx"), size=draw.integers(1, 8))) for _ in range(draw.integers(2, 9))]
         found.append(Sample(" ".join(words), tuple(int("x" in w) for w in words), f"t{i}"))
     return found
 

@@ -126,7 +126,7 @@ def samples(table: Table, text: str, label: str | None) -> tuple[list[Sample], l
     found, empty, unlabelled = [], [], []
     labels = table.columns[label] if label else [None] * len(table)
     for i, (raw, y) in enumerate(zip(table.columns[text], labels, strict=True)):
-        row = table.row_id(i)
+        row = f"{Path(table.name).name}:{table.lines[i]}"  # an id that stays the same where the folder moves
         content = clean_text(raw or "")
         if label and (y is None or not y.strip()):
             unlabelled.append(row)
