@@ -118,7 +118,8 @@ def test_the_ladder_ran_in_order_and_says_what_it_left_out(picture_run: Run) -> 
 def test_a_recipe_with_every_number_is_written(text_run: Run) -> None:
     made = recipe.load_toml(text_run.folder / "recipe.toml")
     probe, tuned = made.rungs[0].stages
-    assert (probe.methods, tuned.methods) == (("probe",), ("finetune:depth=1",))
+    assert probe.methods == ("probe:l2=0.0",)
+    assert tuned.methods == ("finetune:depth=1,decay=0.8,head=10.0,norms_from=2000",)  # later defaults change nothing
     assert (tuned.epochs, tuned.view) == (2.0, "weak")
     assert tuned.lr
     assert tuned.batch
@@ -193,7 +194,8 @@ def test_set_changes_what_it_names(bert: Path, reviews: Path, tmp_path: Path) ->
     made = quick(reviews, bert, tmp_path / "run", recipe="finetune", set=changed)
     kept = recipe.load_toml(made.folder / "recipe.toml")
     stage = kept.rungs[0].stages[0]
-    assert (stage.epochs, stage.lr, stage.methods) == (0.5, 2e-4, ("finetune:depth=2",))
+    assert (stage.epochs, stage.lr) == (0.5, 2e-4)
+    assert stage.methods == ("finetune:depth=2,decay=0.8,head=10.0,norms_from=2000",)
     assert (kept.seed, kept.max_bad) == (4, 0.2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graft.recipe import Stage
-from graft.train import solves
+from graft.train import solves, spelled_out
 
 RATES = {"picture": 2e-4, "text": 1e-4}
 BATCHES = {"picture": 16, "text": 32}
@@ -18,6 +18,7 @@ def resolve(stage: Stage, modality: str, n: int) -> Stage:
 
     Few data are seen often, many data a few times: 3,000 samples' worth of steps, but 3 to 12 epochs.
     """
+    stage = replace(stage, methods=tuple(str(spelled_out(spec)) for spec in stage.specs()))
     if solves(stage):
         return stage
     batch = stage.batch or min(BATCHES.get(modality, 32), max(2, n // 4))

@@ -156,7 +156,8 @@ def _work(s: Session, request: Request, out: Path) -> None:
     write_whole(s.folder / "README.md", report.model_card(said))
     if not (s.folder / "log.jsonl").exists():
         write_whole(s.folder / "log.jsonl", "")
-    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), KEPT)
+    controls = {r.name: ladder.model_of(s, shown.arms[r.name]).head for r in ladder.control_rungs()}
+    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, KEPT)
 
 
 # --------------------------------------------------------------------------------------- the request

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import evaluate, evidence, outcome, sources, storage
-from graft.data import Sample
-from graft.errors import DataError, some
+from graft import evaluate, evidence, features, outcome, sources, storage
+from graft.data import Note, Sample
+from graft.errors import DataError, SetupError, UsageError, some
 from graft.files import read_json
+from graft.model import Model
 from graft.recipe import Recipe
 from graft.session import pick_device
 from graft.voice import Voice
@@ -20,7 +21,6 @@ from graft.voice import Voice
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.model import Model
     from graft.tasks import Task
 
 
@@ -76,14 +76,15 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the model on labelled data: its test part where it has one, else all of it.
 
-        Returns the object of `graft evaluate --json`. The control is the commonest class of the training
-        part. Raises DataError for labels that the model does not know.
+        Returns the object of `graft evaluate --json`, with every measure in `scores`. Controls are those of
+        the fit: the commonest class, and nearest neighbours and the probe where the pretrained backbone is at
+        hand. Raises DataError for labels that the model does not know.
         """
         import time
 
         start = time.monotonic()
         voice = voice or Voice(quiet=True)
-        model, task = self._loaded
+        task = self._loaded[1]
         source, name = sources.resolve(data)
         asked = Recipe(data=name, text=text, label=label, max_bad=max_bad)
         kept = task.schema
@@ -95,20 +96,45 @@ class Run:
             raise DataError(
                 f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}"
             )
-        with voice.bar(f"evaluate on {part}", len(samples)) as tick:
-            answers = np.asarray(model.predict(samples, task, tick=tick))
+        answers, controls, missing = self._answers(samples, voice)
         truth = evaluate.truth_of(task, samples)
         found = evaluate.scores(task, answers, truth, 0)
         measure, own = next(iter(found.items()))
-        counts = {k: v["train"] for k, v in self.report["data"]["classes"].items()}
-        always = evidence.majority(self.labels, [k for k, n in counts.items() for _ in range(n)], len(samples))
-        control = evaluate.score(task, always, truth, 0)
+        beside = {n: outcome.brief(evaluate.score(task, a, truth, 0)) for n, a in controls.items()}
+        notes += [Note("warning", missing)] if missing else []
         return {
             **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
-            "controls": {evidence.MAJORITY: outcome.brief(control)}, "seconds": round(time.monotonic() - start, 2),
+            "controls": beside, "seconds": round(time.monotonic() - start, 2),
             "data": name, "part": part, "scores": {k: v.plain() for k, v in found.items()},
             "notes": [n.text for n in notes],
         }  # fmt: skip
+
+    def _answers(self, samples: Sequence[Sample], voice: Voice) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+        """(the model's answers, those of each control, why controls are missing) on samples.
+
+        Controls answer from the pretrained backbone: the model's own where it is untouched, else it is
+        loaded by name.
+        """
+        model, task = self._loaded
+        counts = {k: v["train"] for k, v in self.report["data"]["classes"].items()}
+        always = evidence.majority(self.labels, [k for k, n in counts.items() for _ in range(n)], len(samples))
+        controls, missing = {evidence.MAJORITY: always}, ""
+        answers: np.ndarray | None = None
+        try:
+            untouched = self.meta["backbone"]["untouched"]
+            base = model.backbone if untouched else storage.pretrained(self.meta).to(self.device)
+            with voice.bar("features", len(samples)) as tick:
+                table = features.extract(base, samples, tick=tick)
+            if untouched:
+                answers = np.asarray(features.answers(model, task, table))
+            for name, head in storage.load_controls(self.folder, self.meta).items():
+                controls[name] = np.asarray(features.answers(Model(base, head), task, table))
+        except (UsageError, SetupError, DataError) as e:
+            missing = f"controls on frozen features are missing: {e}"
+        if answers is None:
+            with voice.bar("answers", len(samples)) as tick:
+                answers = np.asarray(model.predict(samples, task, tick=tick))
+        return answers, controls, missing
 
     def __repr__(self) -> str:
         head = self.report["headline"]

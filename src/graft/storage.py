@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +22,8 @@ from graft.tasks import Task
 FORMAT = 1
 WHOLE_BYTES = 200_000_000  # above, only what differs from the pretrained weights is saved
 WEIGHTS, META = "weights.safetensors", "model.json"
-_UNSAVED = ("aux.", "backbone.source_head.")
+CONTROL = "controls."  # before the names of the controls' weights
+_UNSAVED = ("aux.", "backbone.source_head.", CONTROL)
 
 
 def versions() -> dict[str, str]:
@@ -50,21 +51,31 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     write_whole(path, save(tensors))
 
 
-def save_model(folder: Path, model: Model, task: Task, name: str, origin: Backbone, beside: Sequence[str] = ()) -> None:
+def save_model(
+    folder: Path,
+    model: Model,
+    task: Task,
+    name: str,
+    origin: Backbone,
+    controls: Mapping[str, nn.Module],
+    beside: Sequence[str] = (),
+) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
     Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
+    The heads of the `controls` lie in the same file, so that they can stand beside the model on other data.
     """
     tensors = tensors_of(model)
     whole = sum(t.numel() * t.element_size() for t in tensors.values()) < WHOLE_BYTES
     if not whole:
         base = {f"backbone.{k}": v for k, v in origin.state_dict().items()}
         tensors = {k: v for k, v in tensors.items() if k not in base or not torch.equal(v, base[k].cpu())}
+    for control, extra in controls.items():
+        tensors |= {f"{CONTROL}{control}.{k}": v.cpu().contiguous() for k, v in extra.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
     for file, content in model.backbone.assets().items():
         (folder / "assets").mkdir(exist_ok=True)
         write_whole(inside(folder / "assets", file), content)
-    head: Any = model.head
     meta = {
         "format": FORMAT,
         "task": {"name": task.name, "labels": list(task.labels), "schema": task.schema},
@@ -74,13 +85,20 @@ def save_model(folder: Path, model: Model, task: Task, name: str, origin: Backbo
             "modality": model.backbone.modality,
             "description": model.backbone.describe(),
             "fingerprint": fingerprint(origin),
+            "untouched": fingerprint(model.backbone) == fingerprint(origin),
         },
-        "head": head.describe(),
+        "head": _description(model.head),
+        "controls": {n: _description(c) for n, c in controls.items()},
         "weights": "whole" if whole else "what differs from the backbone",
         "versions": versions(),
     }
     names = {WEIGHTS, *(b for b in beside if b != META), *(f"assets/{a}" for a in model.backbone.assets())}
     write_json(folder / META, {**meta, "files": manifest(folder, sorted(names))})
+
+
+def _description(head: Any) -> dict[str, Any]:
+    described: dict[str, Any] = head.describe()
+    return described
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -119,6 +137,18 @@ def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
     return model, task, meta
 
 
+def load_controls(folder: Path, meta: dict[str, Any]) -> dict[str, nn.Module]:
+    """The heads of the controls, which answer from features of the pretrained backbone."""
+    described = meta.get("controls") or {}
+    tensors = _weights.read_weights(folder, WEIGHTS) if described else {}
+    return {name: load_head(d, tensors, f"{CONTROL}{name}.") for name, d in described.items()}
+
+
+def pretrained(meta: dict[str, Any]) -> Backbone:
+    """The backbone a run started from; raises SetupError where it is not at hand, DataError where it differs."""
+    return _base(meta["backbone"])
+
+
 def _base(said: dict[str, Any]) -> Backbone:
     try:
         backbone = backbones.load(said["name"])
@@ -129,8 +159,8 @@ def _base(said: dict[str, Any]) -> Backbone:
     return backbone
 
 
-def load_head(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
-    """A head with its weights, from `head.` names."""
+def load_head(description: dict[str, Any], tensors: dict[str, torch.Tensor], prefix: str = "head.") -> nn.Module:
+    """A head with its weights, from names that begin with `prefix`."""
     head = heads.build(description)
-    head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+    head.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return head

@@ -38,7 +38,8 @@ def listening(say: Callable[[str], None]) -> Iterator[Stop]:
         say(f"{stop.asked}: stopping at the next safe place; once more ends at once")
 
     named = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-    wanted = [s for s in named if signal.getsignal(s) is not signal.SIG_IGN]  # under nohup SIGHUP stays unheard
+    # Under nohup SIGHUP stays unheard. Ctrl-C is heard even where a script started us in the background.
+    wanted = [s for s in named if s.name != "SIGHUP" or signal.getsignal(s) is not signal.SIG_IGN]
     try:
         before = {s: signal.signal(s, hear) for s in wanted}
     except ValueError:  # not the main thread: the caller's own handling stays

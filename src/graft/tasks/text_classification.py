@@ -71,7 +71,7 @@ class TextClassification(Task):
         for source in sources:
             if isinstance(source, str) and source == "-":  # a frame compares itself cell by cell
                 lines = sys.stdin.read().splitlines()
-                found.extend(_lines(lines, "-"))
+                found.extend(_lines(lines, "stdin"))
             elif isinstance(source, Path) and source.suffix.lower() == ".txt":
                 found.extend(_lines(read_lines(source), source.name))
             elif isinstance(source, list) and all(isinstance(s, str) for s in source):

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ def method_of(spec: Spec) -> Method:
     method: Method = build_options(kind, spec.options, spec.name)
     method.name = spec.name
     return method
+
+
+def spelled_out(spec: Spec) -> Spec:
+    """The spec with every option of its method, so that a later default changes no old recipe."""
+    method = method_of(spec)
+    if not is_dataclass(method):
+        return spec
+    values = {f.name: getattr(method, f.name) for f in fields(method) if f.init}
+    return Spec(spec.name, {k: v for k, v in values.items() if isinstance(v, str | int | float)})
 
 
 def solves(stage: Stage) -> bool:
