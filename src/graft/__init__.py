@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from graft.fitting import fit
     from graft.ranking import rank_data as rank
     from graft.run import Run, load
+    from graft.versus import compare
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "GraftError", "Run", "SecurityError", "SetupError", "Stopped", "UsageError", "fit", "load", "rank",
+    "DataError", "GraftError", "Run", "SecurityError", "SetupError", "Stopped", "UsageError",
+    "compare", "fit", "load", "rank",
 ]  # fmt: skip
 
 _HOMES = {
+    "compare": ("graft.versus", "compare"),
     "fit": ("graft.fitting", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"),
     "rank": ("graft.ranking", "rank_data"),
 }  # fmt: skip

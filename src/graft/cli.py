@@ -204,6 +204,22 @@ def rank(
     _show(table(ranking))
 
 
+@app.command()
+def compare(
+    run: Annotated[str, typer.Argument(help="A run folder.", metavar="RUN")],
+    other: Annotated[str, typer.Argument(help="The run to compare it with.", metavar="RUN")],
+    as_json: Json = False,
+) -> None:
+    """Say which of two runs is better on the test samples both answered, paired."""
+    from graft.versus import compare as paired
+
+    found = paired(run, other)
+    if as_json:
+        _print_json(found.plain())
+    else:
+        print(found.sentence())
+
+
 @app.command("list")
 def list_(
     kind: Annotated[

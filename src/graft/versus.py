@@ -1,0 +1,89 @@
+"""Two runs on the same samples: which is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graft import evaluate, registry
+from graft.errors import DataError, some
+from graft.run import Run
+from graft.tasks import Task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a minus b on the n test samples both runs answered, with its 95 % interval and the one-sided p of "not better"."""
+
+    a: str
+    b: str
+    measure: str
+    value_a: float
+    value_b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """The comparison in words."""
+        points = f"{100 * self.difference:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        what = "is better than" if self.low > 0 else "is worse than" if self.high < 0 else "cannot be told from"
+        return (
+            f"{Path(self.a).name} {what} {Path(self.b).name} on {self.n} common test samples: {points} {self.measure}"
+        )
+
+
+def compare(a: str | Path, b: str | Path) -> Comparison:
+    """Compare two finished runs, paired, from their saved predictions: `graft.compare`.
+
+    Raises DataError where their classes, their truth or their test samples are not the same ones.
+    """
+    runs = (Run(a, "cpu"), Run(b, "cpu"))
+    if runs[0].labels != runs[1].labels or runs[0].meta["task"]["name"] != runs[1].meta["task"]["name"]:
+        raise DataError(f"{a} and {b} answer different questions: {some(runs[0].labels)} and {some(runs[1].labels)}")
+    tables = [_answers(run) for run in runs]
+    ids = [i for i in tables[0] if i in tables[1]]
+    if not ids:
+        raise DataError(f"{a} and {b} have no test sample in common; give both the same data, seed and split")
+    task: Task = registry.load("tasks", runs[0].meta["task"]["name"])()
+    task.labels = runs[0].labels
+    truth = [tables[0][i][0] for i in ids]
+    other = next((i for i, t in zip(ids, truth, strict=True) if tables[1][i][0] != t), None)
+    if other is not None:
+        raise DataError(f"{other}: {a} has {tables[0][other][0]!r} as its truth, {b} has {tables[1][other][0]!r}")
+    index = [task.labels.index(t) for t in truth]
+    answers = [np.stack([table[i][1] for i in ids]) for table in tables]
+    pair = evaluate.paired(task, answers[0], answers[1], index, 0)
+    values = [task.measure(x, index) for x in answers]
+    measure = next(iter(values[0]))
+    return Comparison(
+        str(a),
+        str(b),
+        measure,
+        values[0][measure],
+        values[1][measure],
+        pair.difference,
+        pair.low,
+        pair.high,
+        pair.p,
+        len(ids),
+    )
+
+
+def _answers(run: Run) -> dict[str, tuple[str, np.ndarray]]:
+    """(truth, scores) of the chosen model by id of test sample."""
+    import pandas as pd
+
+    table = pd.read_parquet(run.folder / "predictions.parquet")
+    own = table[(table["split"] == "test") & (table["model"] == run.report["chosen"])]
+    scores = own[[f"score_{label}" for label in run.labels]].to_numpy()
+    return {str(i): (str(t), s) for i, t, s in zip(own["id"], own["truth"], scores, strict=True)}
