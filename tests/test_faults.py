@@ -564,7 +564,7 @@ def test_resume_with_changed_data_is_refused(bert: Path, tmp_path: Path, monkeyp
     models.write_csv(data, [*ROWS, ("a new row of words", "good")])
     refused(call(*words), 3, "data changed", "--overwrite")
     models.write_csv(data, ROWS)
-    refused(call(*words, "--seed", "9"), 3, "data changed")
+    refused(call(*words, "--seed", "9"), 2, "another seed", "--overwrite")
     refused(call(*words, "--set", "stage.1.epochs=1"), 2, "another rungs")
     said = call(*words)
     assert said.code == 0, said.err
@@ -731,3 +731,64 @@ def test_nothing_in_graft_unpickles() -> None:
         if any(w in line.replace(".eval(", "").replace("pickletools", "") for w in wrong) and "exec_module" not in line
     ]
     assert found == []
+
+
+# ------------------------------------------------------------------ found by a second pair of eyes
+
+
+@pytest.mark.parametrize("text", ["stages = 3", "rungs = [1]", 'format = "x"', '[[stages]]\nmethods = ["probe"]'])
+def test_a_recipe_file_of_the_wrong_shape(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(text + "\n")
+    refused(call("fit", tmp_path / "r.toml", "--out", tmp_path / "run"), 2, str(tmp_path / "r.toml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--seed", "99999999999999999999999"], "63 bits"),
+        (["--max-bad", "-5"], "between 0 and 1"),
+        (["--device", "meta"], "possible are"),
+        (["--recipe", "nearest_neighbour:k=-3"], "k=-3"),
+        (["--recipe", "probe:l2=-1"], "l2=-1"),
+        (["--recipe", "finetune:decay=-1"], "decay"),
+    ],
+)
+def test_numbers_out_of_range(words: list[str], part: str, reviews: Path, bert: Path, tmp_path: Path) -> None:
+    refused(call("fit", reviews, "--backbone", f"local:{bert}", "--out", tmp_path / "run", *words), 2, part)
+
+
+def test_a_timm_config_that_reads_other_files_is_refused(zoo: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(zoo / "tiny", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["model_args"] = {"checkpoint_path": str(tmp_path / "w.dat")}
+    (folder / "config.json").write_text(json.dumps(config))
+    said = call("fit", photos, "--backbone", f"local:{folder}", "--recipe", "probe", "--out", tmp_path / "run")
+    refused(said, 6, "checkpoint_path")
+
+
+def test_code_asked_for_deep_in_a_config_is_refused(bert: Path, reviews: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "text_config": {"auto_map": {"AutoModel": "x.Y"}}}))
+    said = call("fit", reviews, "--backbone", f"local:{folder}", "--recipe", "probe", "--out", tmp_path / "run")
+    refused(said, 6, "auto_map")
+
+
+def test_a_cache_that_cannot_be_made_is_no_reason_to_stop(
+    reviews: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "file" / "below"))
+    said = call("fit", reviews, "--backbone", f"local:{bert}", "--recipe", "probe", "--out", tmp_path / "run", "-q")
+    assert said.code == 0, said.err
+
+
+def test_a_number_in_csv_stays_a_number_and_a_formula_does_not() -> None:
+    import pandas as pd
+
+    from graft.predict import csv
+
+    said = csv(pd.DataFrame({"id": ["a", "=cmd()"], "label": ["-1", "+x"]}))
+    assert said.splitlines()[1:] == ["a,-1", "'=cmd(),'+x"]

@@ -573,3 +573,51 @@ def test_a_plugin_that_cannot_be_one_is_refused(tmp_path: Path, name: str, conte
     refused(call("list", "methods", "--plugin", tmp_path / name), 2, name, part)
     refused(call("list", "methods", "--plugin", tmp_path / "absent.py"), 2, "absent.py")
     assert f"graft_plugin_{name.removesuffix('.py')}" not in sys.modules or name != "broken.py"
+
+
+# ------------------------------------------------------------------------ what must not flatter a score
+
+
+def test_samples_that_were_learned_from_are_known_again(
+    text_run: Run, reviews: Path, bert: Path, tmp_path: Path
+) -> None:
+    learned = len(text_run.predict(reviews)) - text_run.report["headline"]["n"]
+    said = next(n for n in text_run.evaluate(reviews)["notes"] if "learned from" in n["text"])
+    assert said["text"].startswith(f"{learned} of ")
+    assert len(said["items"]) == learned
+    new = quick([("words nobody wrote before", "good"), *models.texts(60)], bert, tmp_path / "new")
+    assert new.report["data"]["fingerprint"] != text_run.report["data"]["fingerprint"]
+
+
+def test_a_run_as_backbone_tells_which_test_samples_it_knows(text_run: Run, reviews: Path, tmp_path: Path) -> None:
+    run = graft.fit(
+        reviews, backbone=f"run:{text_run.folder}", recipe="probe:l2=0.1", seed=5, out=tmp_path / "run", quiet=True
+    )
+    notes = [n for n in run.report["data"]["notes"] if "learned from" in n["text"]]
+    before = pd.read_parquet(text_run.folder / "predictions.parquet")
+    test_before = set(before.loc[before["split"] == "test", "id"])
+    mine = set(predictions(run).query("split == 'test'")["id"])
+    assert set(notes[0]["items"]) == mine - test_before
+
+
+@pytest.mark.parametrize("name", ["majority", "probe", "nearest_neighbour"])
+def test_a_rung_cannot_take_the_name_of_a_control(name: str, reviews: Path, bert: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    method = "probe" if name != "probe" else "nearest_neighbour"
+    file.write_text(f'data = "{reviews}"\n[[rungs]]\nname = "{name}"\n[[rungs.stages]]\nmethods = ["{method}"]\n')
+    with pytest.raises(graft.UsageError, match="that is a control"):
+        graft.fit(file, backbone=f"local:{bert}", out=tmp_path / "run", quiet=True)
+
+
+def test_resume_of_a_finished_run_with_another_recipe_is_refused(text_run: Run, reviews: Path, bert: Path) -> None:
+    with pytest.raises(graft.UsageError, match="another rungs"):
+        graft.fit(
+            reviews, backbone=f"local:{bert}", recipe="nearest_neighbour", out=text_run.folder, resume=True, quiet=True
+        )
+
+
+def test_a_limited_pass_is_said_where_it_matters(reviews: Path, bert: Path, tmp_path: Path) -> None:
+    run = quick(reviews, bert, tmp_path / "run", recipe="probe:l2=0.1", set=["stage.0.limit=20"])
+    saw = f"on 20 of {run.report['data']['train']} training samples"
+    assert saw in run.report["verdict"]
+    assert saw in run.report["rungs"][0]["recipe"]

@@ -47,7 +47,8 @@ def test_the_difference_is_that_of_the_saved_predictions(runs: tuple[Path, Path]
 def test_a_run_cannot_be_told_from_itself(runs: tuple[Path, Path]) -> None:
     said = call("compare", runs[0], runs[0], "--json")
     found = json.loads(said.out)
-    assert (found["difference"], found["low"], found["high"]) == (0, 0, 0)
+    assert found["difference"] == 0
+    assert found["low"] == -found["high"] < 0  # equal on n samples is not equal for ever
     assert found["p"] == 1
     assert "cannot be told from" in call("compare", runs[0], runs[0]).out
 

@@ -39,7 +39,7 @@ SPOKEN = {
 }
 CONTROLS = {
     "majority": "always the commonest class: what no knowledge at all gets",
-    "nearest_neighbour": "the label of the most alike training item, as the frozen backbone sees it",
+    "nearest_neighbour": "the vote of the most alike training items, as the frozen backbone sees them",
     "probe": "a linear classifier on the frozen backbone",
     "scratch": "the same network, started from random weights",
 }

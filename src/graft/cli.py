@@ -158,13 +158,16 @@ def evaluate(
     from graft.voice import Voice
 
     _plugins(plugin)
-    found = Run(run, device).evaluate(data, text=text, label=label, max_bad=max_bad, voice=Voice(quiet))
-    if as_json:
-        _print_json({k: found[k] for k in outcome.SUMMARY})
-        return
-    from graft.tell import evaluation
+    voice = Voice(quiet)
+    found = Run(run, device).evaluate(data, text=text, label=label, max_bad=max_bad, voice=voice)
+    from graft import tell
 
-    _show(evaluation(found))
+    if as_json:
+        for line in tell.notes(found):
+            voice.say(line)
+        _print_json({k: found[k] for k in outcome.SUMMARY})
+    else:
+        _show(tell.evaluation(found))
 
 
 @app.command()

@@ -134,7 +134,10 @@ def arrange(parts: Parts, seed: int, test: float = 0.2, valid: float = 0.2) -> t
     arranged = {"train": train, "valid": have_valid, "test": have_test}
     for name, part in arranged.items():
         if not part:
-            raise DataError(f"the {name} part would be empty: too few samples per class ({len(train)} to train on)")
+            raise DataError(
+                f"the {name} part would be empty: too few samples per class ({len(train)} to train on); "
+                "give at least five samples of each class, or a test and a validation part of your own"
+            )
     notes.extend(_copies(arranged))
     return arranged, notes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,6 +91,9 @@ def paired(task: Task, a: Answers, b: Answers, truth: Answers, seed: int) -> Pai
     d = pa - pb
     gains = np.array([d[rows].mean() for rows in _resamples(len(d), seed)])
     low, high = _ends(gains)
+    if d.min() == d.max():  # resampling says nothing: what n equal outcomes leave open, at most
+        open_share = 1 - ((1 - LEVEL) / 2) ** (1 / len(d))
+        low, high = max(-1.0, float(d[0]) - open_share), min(1.0, float(d[0]) + open_share)
     p = mid_p(int((d > 0).sum()), int((d < 0).sum())) if set(np.unique(d)) <= {-1.0, 0.0, 1.0} else _share(gains)
     return Paired(float(d.mean()), low, high, p)
 
@@ -128,9 +131,10 @@ def exact_share(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def _resamples(n: int, seed: int) -> np.ndarray:
-    """[resamples, n] rows; the same for every model compared on these samples."""
-    return rng(seed, "bootstrap", n).integers(0, n, size=(RESAMPLES, n))
+def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows [n] of each resample, one at a time; the same for every model compared on these samples."""
+    draw = rng(seed, "bootstrap", n)
+    return (draw.integers(0, n, size=n) for _ in range(RESAMPLES))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

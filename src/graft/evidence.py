@@ -53,15 +53,21 @@ def gather(s: Session, arms: list[Arm]) -> Evidence:
     return Evidence(answers, scores, against, chosen.name, by_name)
 
 
-def verdict(chosen: str, measure: str, scores: Mapping[str, Score], against: Mapping[str, Paired]) -> str:
-    """One sentence on how the chosen model stands beside the controls."""
+def verdict(
+    chosen: str, measure: str, scores: Mapping[str, Score], against: Mapping[str, Paired], saw: Mapping[str, str]
+) -> str:
+    """One sentence on how the chosen model stands beside the controls; `saw` tells who saw fewer samples."""
+
+    def named(name: str) -> str:
+        return f"{words(name)} ({saw[name]})" if saw.get(name) else words(name)
+
     own = scores[chosen]
-    said = f"{words(chosen)} reaches {own.value:.1%} {measure} [{own.low:.1%}, {own.high:.1%}] on {own.n} test samples"
+    said = f"{named(chosen)} reaches {own.value:.1%} {measure} [{own.low:.1%}, {own.high:.1%}] on {own.n} test samples"
     parts = []
     for name, pair in against.items():
         points = f"{100 * pair.difference:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"
         what = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not separable from"
-        parts.append(f"{what} {words(name)} ({points})")
+        parts.append(f"{what} {named(name)} ({points})")
     return f"{said[0].upper()}{said[1:]}: {'; '.join(parts)}."
 
 

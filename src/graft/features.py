@@ -48,7 +48,7 @@ def extract(
     With `keep` they come from, and go to, the cache under `cache_folder()`: the key is a hash of weights,
     preprocessing and the samples' contents. `tick(n)` hears of every n samples done.
     """
-    folder = cache_folder() / "features" / key(backbone, samples, size) if keep else None
+    folder = _place(backbone, samples, size) if keep else None
     if folder is not None:
         found = _read(folder, len(samples), backbone.dim)
         if found is not None:
@@ -61,8 +61,16 @@ def extract(
 
 def is_cached(backbone: Backbone, samples: Sequence[Sample], size: int = 32) -> bool:
     """Whether `extract` would find these features on disk."""
-    folder = cache_folder() / "features" / key(backbone, samples, size)
-    return _read(folder, len(samples), backbone.dim) is not None
+    folder = _place(backbone, samples, size)
+    return folder is not None and _read(folder, len(samples), backbone.dim) is not None
+
+
+def _place(backbone: Backbone, samples: Sequence[Sample], size: int) -> Path | None:
+    """Where the cache has these features, or None where there can be no cache: that is no reason to stop."""
+    try:
+        return cache_folder() / "features" / key(backbone, samples, size)
+    except OSError:
+        return None
 
 
 @torch.no_grad()

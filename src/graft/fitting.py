@@ -12,8 +12,8 @@ from typing import Any
 
 from graft import evidence, ladder, outcome, ranking, recipe, registry, report, sources, storage, train
 from graft._wording import short
-from graft.backbones import split
-from graft.data import Data
+from graft.backbones import absolute, split
+from graft.data import Data, Note
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError
 from graft.files import slug, write_json, write_whole
 from graft.recipe import Recipe, Rung
@@ -142,6 +142,7 @@ def start(request: Request, voice: Voice) -> Run:
 def _work(s: Session, request: Request, out: Path) -> None:
     """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
     ranked = s.timed("rank", lambda: _choose(s, request))
+    seen = _seen_before(s)
     arms, left_out = ladder.climb(s)
     shown = evidence.gather(s, arms)
     said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
@@ -157,7 +158,24 @@ def _work(s: Session, request: Request, out: Path) -> None:
     if not (s.folder / "log.jsonl").exists():
         write_whole(s.folder / "log.jsonl", "")
     controls = {r.name: ladder.model_of(s, shown.arms[r.name]).head for r in ladder.control_rungs()}
-    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, KEPT)
+    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT)
+
+
+def _seen_before(s: Session) -> set[int]:
+    """Digests that this run's model has learned from: its training and validation parts, and those of an earlier run.
+
+    Test samples among what the earlier run saw flatter the score: they are counted and said.
+    """
+    source, name = split(s.recipe.backbone)
+    earlier = storage.seen(Path(name)) if source == "run" else set()
+    known = [x.id for x in s.data.test if storage.mark(x.digest) in earlier]
+    if known:
+        note = Note(
+            "warning", f"{len(known)} test samples were learned from by {name}, which is the backbone", tuple(known)
+        )
+        s.data.notes.append(note)
+        s.voice.warn(f"{note.text}: the test score flatters")
+    return {storage.mark(x.digest) for part in (s.data.train, s.data.valid) for x in part} | earlier
 
 
 # --------------------------------------------------------------------------------------- the request
@@ -173,6 +191,8 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
             )
         if not asked.rungs:
             raise UsageError(f'{request.data}: has no stages; write [[stages]] with methods = ["finetune"]')
+        if not asked.data:
+            raise UsageError(f'{request.data}: names no data; write data = "PATH"')
         source, name = sources.resolve(asked.data)
     else:
         source, name = sources.resolve(request.data)
@@ -183,10 +203,25 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     asked = replace(asked, rungs=asked.rungs or ladder.rungs(), data=name)
     asked = replace(asked, **_given(request))
     asked = recipe.override(asked, request.set)
+    asked = replace(asked, backbone=absolute(asked.backbone))
+    _check_names(asked)
+    return asked, source, budget
+
+
+def _check_names(asked: Recipe) -> None:
+    """Names of rungs are those of answers in the report: each once, and a control's name for that control alone."""
     names = [r.name for r in asked.rungs]
     if len(set(names)) < len(names):
         raise UsageError(f"rungs need different names: {', '.join(names)}")
-    return asked, source, budget
+    controls = {r.name: r for r in ladder.control_rungs()}
+    for rung in asked.rungs:
+        same = rung.name in controls and ladder.name_of(rung.stages) == rung.name
+        if rung.name == evidence.MAJORITY or (rung.name in controls and not same):
+            raise UsageError(f"a rung cannot be called {rung.name!r}: that is a control; give it another name")
+    if not 0 <= asked.max_bad <= 1:
+        raise UsageError(f"--max-bad {asked.max_bad:g}: a share between 0 and 1 is expected")
+    if abs(asked.seed) >= 2**63:
+        raise UsageError(f"--seed {asked.seed}: a number of at most 63 bits is expected")
 
 
 def _given(request: Request) -> dict[str, Any]:
@@ -197,7 +232,7 @@ def _given(request: Request) -> dict[str, Any]:
             given[key] = getattr(request, key)
     for key in ("seed", "max_bad"):
         if getattr(request, key) is not None:
-            given[key] = getattr(request, key)
+            given[key] = recipe.coerce("int" if key == "seed" else "float", getattr(request, key), key)
     if request.plugins:
         given["plugins"] = tuple(str(Path(p).resolve()) for p in request.plugins)
     return given
@@ -235,24 +270,29 @@ def _default_out(data: str, resume: bool) -> Path:
 
 def _check_same(run: Run, asked: Recipe) -> None:
     """`--resume` on a finished run prints it; other data or another seed were not meant to be it."""
-    made = recipe.load_toml(run.folder / "recipe.toml")
-    for key in ("data", "seed"):
-        if getattr(made, key) != getattr(asked, key):
-            raise UsageError(
-                f"{run.folder} is complete, made with {key} = {getattr(made, key)!r}, and "
-                f"{getattr(asked, key)!r} was asked for; give another --out, or --overwrite"
-            )
+    made, now = run.report.get("request") or {}, _plain_request(asked)
+    different = [k for k, v in now.items() if k in made and made[k] != v and k not in ("device", "task")]
+    if different:
+        raise UsageError(
+            f"{run.folder} is complete, and was made with another {', '.join(different)} than is asked for now; "
+            "give another --out, or --overwrite"
+        )
+
+
+def _plain_request(asked: Recipe) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(asked)))
+    return plain
 
 
 def _same_request(s: Session) -> None:
     """What an unfinished run was asked for must be what is asked for now; raises UsageError, DataError."""
-    now = {"recipe": json.loads(json.dumps(asdict(s.recipe))), "data": s.data.fingerprint()}
+    now: dict[str, Any] = {"recipe": _plain_request(s.recipe), "data": s.data.fingerprint()}
     before = s.decisions.once("request", lambda: now)
-    if before["data"] != now["data"]:
-        raise DataError(f"{s.recipe.data}: the data changed since {s.folder} was begun; --overwrite starts anew")
     different = [k for k, v in now["recipe"].items() if before["recipe"].get(k) != v and k != "device"]
     if different:
         raise UsageError(f"{s.folder} was begun with another {', '.join(different)}; --overwrite starts anew")
+    if before["data"] != now["data"]:
+        raise DataError(f"{s.recipe.data}: the data changed since {s.folder} was begun; --overwrite starts anew")
 
 
 def _tell(data: Data, voice: Voice) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -18,6 +17,7 @@ from graft import defaults, evaluate, features, recipe, storage, train
 from graft.backbones import _weights
 from graft.evaluate import Score
 from graft.files import read_json, slug, write_json, write_whole
+from graft.loading import length
 from graft.model import Model
 from graft.recipe import Rung, Stage
 from graft.session import Session
@@ -44,10 +44,11 @@ class Arm:
     score: Score
     kept: bool = False
     why: str = ""
+    saw: str = ""  # how many of the training samples a frozen stage looked at, where not all
 
     def cost(self) -> int:
-        """Steps of training, which decide between equals: fewer is cheaper."""
-        return 0 if self.frozen else 1
+        """What a rung takes, in order: one frozen pass, training, training from a solved start."""
+        return 0 if self.frozen else len(self.stages)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -55,7 +56,7 @@ class Arm:
         return {
             "name": self.name, "value": s.value, "low": s.low, "high": s.high,
             "seconds": round(self.seconds, 2), "kept": self.kept, "why": self.why,
-            "recipe": recipe.short_form(self.stages),
+            "recipe": " ".join(filter(None, (recipe.short_form(self.stages), self.saw))),
         }  # fmt: skip
 
 
@@ -106,7 +107,8 @@ def _compare(s: Session, best: Arm | None, arm: Arm) -> Arm:
     pair = evaluate.paired(s.task, arm.valid, best.valid, truth, s.recipe.seed)
     said = f"{100 * pair.difference:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}] against {best.name}"
     if pair.p < ALPHA or (best.cost() >= arm.cost() and pair.difference > 0):
-        arm.why = f"better: {said}, p {pair.p:.3f}"
+        what = "better" if pair.p < ALPHA else "higher at the same cost"
+        arm.why = f"{what}: {said}, p {'< 0.001' if pair.p < 0.001 else format(pair.p, '.3f')}"
         best.why = f"{best.why}; replaced by {arm.name}"
         return arm
     arm.why = f"not kept: {said}, p {pair.p:.2f}"
@@ -156,15 +158,20 @@ def _limit(s: Session) -> int:
     train_part, others = s.data.train, len(s.data.valid) + len(s.data.test)
     if features.is_cached(s.origin(), train_part):
         return 0
-    some = train_part[:: max(1, len(train_part) // 64)][:64]
-    features.extract(s.origin(), some[:8], keep=False)  # warm-up
+    by_length = sorted(train_part, key=length)  # as a pass goes through them, with little padding
+    starts = [max(0, round(len(by_length) * share) - 16) for share in (1 / 6, 1 / 2, 5 / 6)]
+    features.extract(s.origin(), by_length[:8], keep=False)  # warm-up
     start = time.monotonic()
-    features.extract(s.origin(), some, keep=False)
-    each = (time.monotonic() - start) / len(some)
+    looked = sum(len(features.extract(s.origin(), by_length[a : a + 32], keep=False).pooled) for a in starts)
+    each = (time.monotonic() - start) / looked
     fit = int(LOOK_SHARE * s.clock.left() / each) - others
     if fit >= len(train_part):
         return 0
     limit = max(fit, min(FEWEST_LOOKED_AT, len(train_part)))
+    if limit > fit:
+        s.voice.say(
+            f"  the budget cannot be kept: {each * (limit + others):.0f} s is the least that frozen features take"
+        )
     s.voice.say(
         f"  one pass over all would take {each * (len(train_part) + others):.0f} s: "
         f"frozen rungs look at {limit} samples"
@@ -178,13 +185,13 @@ def _steps(stage: Stage, n: int) -> int:
 
 def _speed(s: Session, stage: Stage) -> tuple[float, float]:
     """(seconds of a training step, seconds of an answer a sample), measured on a copy that is thrown away."""
-    model = copy.deepcopy(s.fresh())
+    model = s.fresh()
     methods = train.methods_of(stage)
     times = [time.monotonic()]
     for record in train.loop.steps(model, s.task, stage, s.data, methods, seed=s.recipe.seed, origin=s.origin):
         times.append(time.monotonic())
         record.stop = record.step >= 4
-    steps = sorted(b - a for a, b in pairwise(times[1:])) or [times[1] - times[0]]
+    steps = [b - a for a, b in pairwise(times[1:])] or [times[1] - times[0]]
     some = s.data.valid[:48]
     start = time.monotonic()
     model.predict(some, s.task)
@@ -202,14 +209,21 @@ def run(s: Session, name: str, stages: tuple[Stage, ...], seconds: float | None 
         before = s.decisions.made.get(f"seconds {name}", 0.0)
         start = time.monotonic()
         deadline = start + seconds - before if seconds is not None else None
-        try:
-            _train(s, name, stages, folder, deadline)
-        finally:
+
+        def beat() -> None:
             s.decisions.set(f"seconds {name}", before + time.monotonic() - start)
+            s.remember()
+
+        try:
+            _train(s, name, stages, folder, deadline, beat)
+        finally:
+            beat()
     return load(s, name)
 
 
-def _train(s: Session, name: str, stages: tuple[Stage, ...], folder: Path, deadline: float | None) -> None:
+def _train(
+    s: Session, name: str, stages: tuple[Stage, ...], folder: Path, deadline: float | None, beat: Callable[[], None]
+) -> None:
     model = s.fresh()
     rung = train.Rung(
         name,
@@ -220,7 +234,7 @@ def _train(s: Session, name: str, stages: tuple[Stage, ...], folder: Path, deadl
         s.voice,
         s.origin,
         deadline,
-        s.remember,
+        beat,
     )
     train.fit(model, s.task, s.data, rung)
     frozen = all(train.solves(stage) for stage in stages)
@@ -247,7 +261,13 @@ def load(s: Session, name: str) -> Arm:
     score = evaluate.score(s.task, valid, truth, s.recipe.seed)
     stages = tuple(recipe.stage_from(p) for p in said["stages"])
     seconds = s.decisions.made.get(f"seconds {name}", 0.0)
-    return Arm(name, stages, folder, seconds, said["frozen"], said["head"], valid, score)
+    return Arm(name, stages, folder, seconds, said["frozen"], said["head"], valid, score, saw=_saw(s, stages))
+
+
+def _saw(s: Session, stages: tuple[Stage, ...]) -> str:
+    n = len(s.data.train)
+    limit = min((x.limit for x in stages if x.limit), default=0)
+    return f"on {limit:,} of {n:,} training samples" if 0 < limit < n else ""
 
 
 def model_of(s: Session, arm: Arm) -> Model:

@@ -137,18 +137,28 @@ def load_toml(path: Path) -> Recipe:
         raw = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise UsageError(f"{path}: not a readable recipe ({e})") from e
-    if raw.pop("format", FORMAT) > FORMAT:
+    if not isinstance(version := raw.pop("format", FORMAT), int):
+        raise UsageError(f"{path}: format = {version!r}: a number is expected")
+    if version > FORMAT:
         raise UsageError(f"{path}: written by a newer graft (format above {FORMAT}); upgrade with pip")
     if "stages" in raw:
         if "rungs" in raw:
             raise UsageError(f"{path}: give [[stages]] or [[rungs]], not both")
         raw["rungs"] = [{"name": "recipe", "stages": raw.pop("stages")}]
+    _check_tables(raw.get("rungs", []), f"{path}: [[rungs]]")
+    for r in raw.get("rungs", []):
+        _check_tables(r.get("stages", []), f"{path}: [[stages]]")
     rungs = tuple(
         Rung(str(r.get("name", "recipe")), tuple(_build(Stage, s, f"{path}: stage") for s in r.get("stages", ())))
         for r in raw.pop("rungs", ())
     )
     built: Recipe = _build(Recipe, raw, str(path))
     return dataclasses.replace(built, rungs=rungs)
+
+
+def _check_tables(value: Any, where: str) -> None:
+    if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+        raise UsageError(f"{where}: tables are expected, as [[stages]] with methods = [...]")
 
 
 def dump_toml(recipe: Recipe) -> str:

@@ -111,8 +111,9 @@ def model_card(report: Report) -> str:
 def _front_matter(r: Report) -> str:
     backbone, task = r.get("backbone") or {}, str((r.get("task") or {}).get("name") or "")
     lines, licence = ["---"], str(backbone.get("license") or "")
-    if licence.lower() in LICENSES:
-        lines.append(f"license: {licence.lower()}")
+    plain = licence.lower().partition(" (")[0]  # "Apache-2.0 (repo LICENSE; ...)"
+    if plain in LICENSES:
+        lines.append(f"license: {plain}")
     elif licence:
         lines += ["license: other", f"license_name: {_yaml(licence)}"]
     lines.append("library_name: graft")
@@ -137,6 +138,8 @@ def _hub_name(name: str) -> str:
     source, colon, rest = name.partition(":")
     if not colon:
         return name
+    if source == "bundled":
+        return f"sentence-transformers/{rest}" if rest == "all-MiniLM-L6-v2" else rest
     if source == "timm":
         return rest if "/" in rest else f"timm/{rest}"
     return rest if source == "transformers" else re.split(r"[/\\]", rest.rstrip("/\\"))[-1]
@@ -224,7 +227,7 @@ def _how(r: Report) -> str:
          number(x.get("value"), m), interval(x, m)] for x in r.get("rungs") or []
     ]  # fmt: skip
     head = ["Rung", "Kept", "Why", _md(plain(m)), _md(plain(_wording.level(r)))]
-    about = "Methods were tried in this order, each compared with the last on the validation part:"
+    about = "Methods were tried in this order, each compared with the best before it on the validation part:"
     return f"## How it was chosen\n\n{about}\n\n{_grid(head, rows, words=3)}" if rows else ""
 
 

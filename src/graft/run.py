@@ -63,7 +63,7 @@ class Run:
 
         voice = voice or Voice(quiet=True)
         model, task = self._loaded
-        samples, notes = task.inputs(sources.inputs(inputs))
+        samples, notes = task.inputs(sources.inputs(inputs, task.modality))
         bad = [item for n in notes if n.kind == "skipped" for item in n.items]
         if not samples and bad:
             raise DataError(f"nothing could be read: {some(bad)}")
@@ -96,17 +96,25 @@ class Run:
             raise DataError(
                 f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}"
             )
+        known = storage.seen(self.folder)
+        learned = [s.id for s in samples if storage.mark(s.digest) in known]
+        if learned:
+            text = (
+                f"{len(learned)} of {len(samples)} samples are among those this model learned from: the score flatters"
+            )
+            notes.append(Note("warning", text, tuple(learned)))
         answers, controls, missing = self._answers(samples, voice)
         truth = evaluate.truth_of(task, samples)
-        found = evaluate.scores(task, answers, truth, 0)
+        seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
+        found = evaluate.scores(task, answers, truth, seed)
         measure, own = next(iter(found.items()))
-        beside = {n: outcome.brief(evaluate.score(task, a, truth, 0)) for n, a in controls.items()}
+        beside = {n: outcome.brief(evaluate.score(task, a, truth, seed)) for n, a in controls.items()}
         notes += [Note("warning", missing)] if missing else []
         return {
             **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
             "controls": beside, "seconds": round(time.monotonic() - start, 2),
             "data": name, "part": part, "scores": {k: v.plain() for k, v in found.items()},
-            "notes": [n.text for n in notes],
+            "notes": [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in notes],
         }  # fmt: skip
 
     def _answers(self, samples: Sequence[Sample], voice: Voice) -> tuple[np.ndarray, dict[str, np.ndarray], str]:

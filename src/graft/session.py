@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import torch
 
 from graft import backbones, features
 from graft.data import Data, Sample
-from graft.errors import SetupError
+from graft.errors import SetupError, UsageError
 from graft.features import Table
 from graft.files import read_json, write_json
 from graft.methods import freeze
@@ -123,6 +124,8 @@ def pick_device(wanted: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", wanted):
+        raise UsageError(f"--device {wanted}: possible are auto, cpu, cuda, cuda:N, mps")
     try:
         torch.zeros(1, device=wanted)
     except (RuntimeError, AssertionError) as e:

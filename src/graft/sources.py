@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from graft import registry
+from graft._intake import CODE_SUFFIXES
 from graft.errors import DataError, SecurityError, UsageError, did_you_mean, some
 from graft.tasks import Task
 
-CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz", ".dill")
+TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
 
 
 def resolve(data: Any) -> tuple[Any, str]:
@@ -54,11 +55,11 @@ def _refuse_code(source: Any) -> None:
     if source.is_file():
         from graft.tables import read_table
 
-        if source.suffix.lower() in CODE:
+        if source.suffix.lower() in CODE_SUFFIXES:
             read_table(source)  # raises SecurityError
     elif source.is_dir():
         files = [p for p in source.iterdir() if p.is_file()]
-        code = sorted(p.name for p in files if p.suffix.lower() in CODE)
+        code = sorted(p.name for p in files if p.suffix.lower() in CODE_SUFFIXES)
         if code and len(code) == len(files) and not any(p.is_dir() for p in source.iterdir()):
             raise SecurityError(
                 f"{source}: only {some(code)}, which may run code when read; give csv, parquet or pictures"
@@ -85,8 +86,11 @@ def _possible() -> str:
     )
 
 
-def inputs(data: Any) -> Sequence[Any]:
-    """What to predict, as a list of paths, `-`, frames or lists. Raises UsageError for a path that is not there."""
+def inputs(data: Any, modality: str = "picture") -> Sequence[Any]:
+    """What to predict, as a list of paths, `-`, frames or lists. Raises UsageError for a path that is not there.
+
+    A plain string is a path where it names something; among texts only where that is a file of a kind that is read.
+    """
     if isinstance(data, str | Path):
         data = [data]
     if hasattr(data, "columns"):
@@ -96,19 +100,20 @@ def inputs(data: Any) -> Sequence[Any]:
     for item in data:
         if item == "-" if isinstance(item, str) else False:
             found.append(item)
-        elif isinstance(item, str | Path) and _is_path(item):
+        elif isinstance(item, str | Path) and _is_path(item, modality):
             found.append(Path(item))
         else:
             plain.append(item)
     return [*found, plain] if plain else found
 
 
-def _is_path(item: str | Path) -> bool:
+def _is_path(item: str | Path, modality: str) -> bool:
     if isinstance(item, Path):
         if not item.exists():
             raise UsageError(f"{item}: there is no such file or folder")
         return True
     try:
-        return 0 < len(item) < 4096 and "\n" not in item and Path(item).exists()  # "" would be this folder
+        there = 0 < len(item) < 4096 and "\n" not in item and Path(item).exists()  # "" would be this folder
+        return there and (modality != "text" or (Path(item).is_file() and item.lower().endswith(TEXT_FILES)))
     except (OSError, ValueError):
         return False

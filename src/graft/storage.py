@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +22,9 @@ from graft.tasks import Task
 FORMAT = 1
 WHOLE_BYTES = 200_000_000  # above, only what differs from the pretrained weights is saved
 WEIGHTS, META = "weights.safetensors", "model.json"
+SEEN = "data.seen"  # marks of the samples that were learned from
 CONTROL = "controls."  # before the names of the controls' weights
-_UNSAVED = ("aux.", "backbone.source_head.", CONTROL)
+_UNSAVED = ("aux.", "backbone.source_head.", CONTROL, SEEN)
 
 
 def versions() -> dict[str, str]:
@@ -58,12 +59,14 @@ def save_model(
     name: str,
     origin: Backbone,
     controls: Mapping[str, nn.Module],
+    learned: Collection[int] = (),
     beside: Sequence[str] = (),
 ) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
     Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
-    The heads of the `controls` lie in the same file, so that they can stand beside the model on other data.
+    The heads of the `controls` lie in the same file, so that they can stand beside the model on other data,
+    and so do the marks of the samples it `learned` from, so that these are known again.
     """
     tensors = tensors_of(model)
     whole = sum(t.numel() * t.element_size() for t in tensors.values()) < WHOLE_BYTES
@@ -72,6 +75,8 @@ def save_model(
         tensors = {k: v for k, v in tensors.items() if k not in base or not torch.equal(v, base[k].cpu())}
     for control, extra in controls.items():
         tensors |= {f"{CONTROL}{control}.{k}": v.cpu().contiguous() for k, v in extra.state_dict().items()}
+    if learned:
+        tensors[SEEN] = torch.tensor(sorted(learned), dtype=torch.int64)
     save_tensors(folder / WEIGHTS, tensors)
     for file, content in model.backbone.assets().items():
         (folder / "assets").mkdir(exist_ok=True)
@@ -110,6 +115,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     meta = read_json(file)
     if not isinstance(meta, dict) or not isinstance(meta.get("format"), int):
         raise DataError(f"{file}: not written by graft")
+    missing = [k for k in ("task", "backbone", "head", "weights", "files") if k not in meta]
+    if missing and meta["format"] <= FORMAT:
+        raise DataError(f"{file}: damaged, {some(missing)} is missing; fit again or restore the file")
     if meta["format"] > FORMAT:
         raise DataError(f"{file}: format {meta['format']}, this graft reads up to {FORMAT}; upgrade with pip")
     problems = verify(folder, meta["files"])
@@ -130,7 +138,13 @@ def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
     else:
         backbone = _base(meta["backbone"])
         tensors = {**{f"backbone.{k}": v for k, v in backbone.state_dict().items()}, **tensors}
-    model = Model(backbone, heads.build(meta["head"]))
+    try:
+        model = Model(backbone, heads.build(meta["head"]))
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise DataError(f"{folder / META}: describes no head that can be built ({e})") from e
+    classes = meta["head"].get("classes")
+    if task.outputs == "classes" and classes != len(task.labels):
+        raise DataError(f"{folder / META}: {len(task.labels)} labels, but a head of {classes} classes")
     backbone.source_head = None
     _weights.fit_weights(model, {k: v for k, v in tensors.items() if not k.startswith(_UNSAVED)}, str(folder))
     model.eval()
@@ -142,6 +156,19 @@ def load_controls(folder: Path, meta: dict[str, Any]) -> dict[str, nn.Module]:
     described = meta.get("controls") or {}
     tensors = _weights.read_weights(folder, WEIGHTS) if described else {}
     return {name: load_head(d, tensors, f"{CONTROL}{name}.") for name, d in described.items()}
+
+
+def mark(digest: str) -> int:
+    """A sample's digest as 63 bits: enough to know it again, useless to guess it from."""
+    return int(digest[:16] or "0", 16) >> 1
+
+
+def seen(folder: Path) -> set[int]:
+    """Marks of the samples that a run's model learned from."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="pt") as f:
+        return set(f.get_tensor(SEEN).tolist()) if SEEN in f.keys() else set()  # noqa: SIM118  no mapping
 
 
 def pretrained(meta: dict[str, Any]) -> Backbone:

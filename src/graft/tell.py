@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graft._wording import short
+from graft.errors import some
 
 if TYPE_CHECKING:
     from graft.ranking import Candidate, Ranking
@@ -55,4 +56,11 @@ def evaluation(found: dict[str, Any]) -> Any:
         table.add_row(name, f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}")
     for name, s in found["controls"].items():
         table.add_row(f"{found['measure']} of {name}", f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}")
-    return Group(table, Text(f"{found['n']} samples, the {found['part']} part of {found['data']}"))
+    said = [f"{found['n']} samples, the {found['part']} part of {found['data']}", *notes(found)]
+    return Group(table, *(Text(line) for line in said))
+
+
+def notes(found: dict[str, Any]) -> list[str]:
+    """What was left out and what flatters, a line each with the first items."""
+    told = [n for n in found["notes"] if n["kind"] in ("warning", "skipped")]
+    return [f"{n['text']}{': ' if n['items'] else ''}{some(n['items'], 3)}" for n in told]

@@ -16,7 +16,7 @@ from graft.tasks import Task
 
 @dataclass(frozen=True)
 class Comparison:
-    """a minus b on the n test samples both runs answered, with its 95 % interval and the one-sided p of "not better"."""
+    """a minus b on the n test samples both runs answered, with its 95 % interval and one-sided p of "not better"."""
 
     a: str
     b: str

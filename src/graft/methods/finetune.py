@@ -29,6 +29,12 @@ class Finetune(Method):
     head: float = field(default=10.0, metadata=note("factor on the head's rate, which starts from nothing"))
     norms_from: int = field(default=2000, metadata=note("training samples from which BatchNorm adapts too"))
 
+    def __post_init__(self) -> None:
+        if self.depth < 0 or self.norms_from < 0 or not 0 < self.decay <= 1 or self.head <= 0:
+            raise UsageError(
+                f"finetune: depth and norms_from are 0 or more, decay is in (0, 1], head above 0; got {self}"
+            )
+
     def prepare(self, model: Model, task: Task, data: Data) -> None:
         stages = model.backbone.stages()
         if not 0 <= self.depth <= len(stages):

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 
+from graft.errors import UsageError
 from graft.features import Table
 from graft.heads import NeighbourHead, neighbour_scores
 from graft.methods import Method
@@ -26,6 +27,10 @@ class NearestNeighbour(Method):
     tunes: ClassVar[bool] = True
     outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
     k: int = field(default=0, metadata=note("neighbours that vote; 0: chosen by leave-one-out"))
+
+    def __post_init__(self) -> None:
+        if self.k < 0:
+            raise UsageError(f"nearest_neighbour:k={self.k}: a number above 0, or 0 for leave-one-out, is expected")
 
     def solve(self, model: Model, task: Task, features: Table, batch: Batch) -> None:
         bank, votes = F.normalize(features.pooled, dim=1), batch.y  # [n, d], [n, classes]

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from graft import linear
+from graft.errors import UsageError
 from graft.features import Table
 from graft.heads import LinearHead
 from graft.methods import Method
@@ -23,6 +24,10 @@ class Probe(Method):
     tunes: ClassVar[bool] = True
     outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
     l2: float = field(default=0.0, metadata=note("penalty on the weights; 0: chosen by cross-validation"))
+
+    def __post_init__(self) -> None:
+        if self.l2 < 0:
+            raise UsageError(f"probe:l2={self.l2:g}: a penalty above 0, or 0 for cross-validation, is expected")
 
     def solve(self, model: Model, task: Task, features: Table, batch: Batch) -> None:
         classes = batch.y.shape[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from graft.pictures import BadPicture, Walk, look_all, open_picture, walk
 from graft.recipe import Recipe
 from graft.tables import clean_label
 from graft.tasks import Answers, Scores, Task, _classes
-from graft.tasks.text_classification import PART_NAMES, as_table, refuse_bad, tables_of
+from graft.tasks.text_classification import PART_NAMES, as_table, refuse_bad, stdin_lines, tables_of
 
 MIN_SIDE = 2
 
@@ -41,6 +40,10 @@ class ImageClassification(Task):
 
     def parts(self, source: Any, recipe: Recipe) -> tuple[Parts, list[Note]]:
         if isinstance(source, Path):
+            if not source.is_dir():
+                raise DataError(
+                    f"{source}: pictures are read from a folder a class, a frame, or a list of (picture, label)"
+                )
             return read_folder(source, recipe.max_bad)
         rows = _rows(source)
         if rows is None:
@@ -60,7 +63,7 @@ class ImageClassification(Task):
         rows: list[tuple[str, Any, Any]] = []
         for source in sources:
             if isinstance(source, str) and source == "-":  # a frame compares itself cell by cell
-                rows.extend((line, Path(line), None) for line in sys.stdin.read().splitlines() if line.strip())
+                rows.extend((line, Path(line), None) for line in stdin_lines() if line.strip())
             elif isinstance(source, Path) and source.is_dir():
                 rows.extend((str(p), p, None) for p in walk(source).pictures)
             elif isinstance(source, Path) and tables_of(source):

@@ -70,8 +70,7 @@ class TextClassification(Task):
         found: list[Sample] = []
         for source in sources:
             if isinstance(source, str) and source == "-":  # a frame compares itself cell by cell
-                lines = sys.stdin.read().splitlines()
-                found.extend(_lines(lines, "stdin"))
+                found.extend(_lines(stdin_lines(), "stdin"))
             elif isinstance(source, Path) and source.suffix.lower() == ".txt":
                 found.extend(_lines(read_lines(source), source.name))
             elif isinstance(source, list) and all(isinstance(s, str) for s in source):
@@ -183,6 +182,15 @@ def as_table(source: Any) -> Table | None:
     if isinstance(source, list) and source and isinstance(source[0], dict | tuple | list):
         return from_records(source)
     return None
+
+
+def stdin_lines() -> list[str]:
+    """Lines of standard input; raises DataError where they are not UTF-8, whatever the locale."""
+    raw = getattr(sys.stdin, "buffer", None)  # absent where a caller put a text stream in its place
+    try:
+        return (raw.read().decode("utf-8-sig") if raw is not None else sys.stdin.read()).splitlines()
+    except UnicodeDecodeError as e:
+        raise DataError(f"standard input: not UTF-8 at byte {e.start}; convert it: iconv -f latin1 -t utf-8") from e
 
 
 def read_lines(path: Path) -> list[str]:

@@ -44,7 +44,8 @@ def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
     tuners = [m.name for m in methods if m.tunes]
     if len(tuners) != 1:
         said = " and ".join(tuners) if tuners else "none"
-        raise UsageError(f"a stage has exactly one tuning method; {' + '.join(names)} has {said} (finetune is one)")
+        listed = " + ".join(names) or "an empty stage"
+        raise UsageError(f"a stage has exactly one tuning method; {listed} has {said} (finetune is one)")
     for hook in ("sampler", "gradients"):
         owners = [m.name for m in methods if owns(m, hook)]
         if len(owners) > 1:
