@@ -157,12 +157,12 @@ def _work(s: Session, request: Request, out: Path) -> None:
     write_whole(s.folder / "README.md", report.model_card(said))
     if not (s.folder / "log.jsonl").exists():
         write_whole(s.folder / "log.jsonl", "")
-    controls = {r.name: ladder.model_of(s, shown.arms[r.name]).head for r in ladder.control_rungs()}
+    controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
     storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT)
 
 
 def _seen_before(s: Session) -> set[int]:
-    """Digests that this run's model has learned from: its training and validation parts, and those of an earlier run.
+    """Marks of what this run's model learned from: its training and validation parts, and those of an earlier run.
 
     Test samples among what the earlier run saw flatter the score: they are counted and said.
     """
@@ -269,9 +269,9 @@ def _default_out(data: str, resume: bool) -> Path:
 
 
 def _check_same(run: Run, asked: Recipe) -> None:
-    """`--resume` on a finished run prints it; other data or another seed were not meant to be it."""
-    made, now = run.report.get("request") or {}, _plain_request(asked)
-    different = [k for k, v in now.items() if k in made and made[k] != v and k not in ("device", "task")]
+    """`--resume` on a finished run prints it; a run of another request was not meant. Raises UsageError."""
+    now = _plain_request(asked)
+    different = _differ({**now, **(run.report.get("request") or {})}, now, ("device", "task"))
     if different:
         raise UsageError(
             f"{run.folder} is complete, and was made with another {', '.join(different)} than is asked for now; "
@@ -284,11 +284,16 @@ def _plain_request(asked: Recipe) -> dict[str, Any]:
     return plain
 
 
+def _differ(before: dict[str, Any], now: dict[str, Any], apart_from: Sequence[str]) -> list[str]:
+    """Keys of a request that are not what they were."""
+    return [k for k, v in now.items() if before.get(k) != v and k not in apart_from]
+
+
 def _same_request(s: Session) -> None:
     """What an unfinished run was asked for must be what is asked for now; raises UsageError, DataError."""
     now: dict[str, Any] = {"recipe": _plain_request(s.recipe), "data": s.data.fingerprint()}
     before = s.decisions.once("request", lambda: now)
-    different = [k for k, v in now["recipe"].items() if before["recipe"].get(k) != v and k != "device"]
+    different = _differ(before["recipe"], now["recipe"], ("device",))
     if different:
         raise UsageError(f"{s.folder} was begun with another {', '.join(different)}; --overwrite starts anew")
     if before["data"] != now["data"]:

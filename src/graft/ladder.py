@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from graft import defaults, evaluate, features, recipe, storage, train
 from graft.backbones import _weights
@@ -268,6 +269,11 @@ def _saw(s: Session, stages: tuple[Stage, ...]) -> str:
     n = len(s.data.train)
     limit = min((x.limit for x in stages if x.limit), default=0)
     return f"on {limit:,} of {n:,} training samples" if 0 < limit < n else ""
+
+
+def head_of(arm: Arm) -> nn.Module:
+    """The trained head of an arm, without its backbone."""
+    return storage.load_head(arm.head, _weights.read_weights(arm.folder, "weights.safetensors"))
 
 
 def model_of(s: Session, arm: Arm) -> Model:

@@ -166,11 +166,12 @@ def dump_toml(recipe: Recipe) -> str:
     import tomli_w
 
     flat = {k: v for k, v in dataclasses.asdict(recipe).items() if k != "rungs" and v is not None}
-    rungs = [{"name": r.name, "stages": [_plain(s) for s in r.stages]} for r in recipe.rungs]
+    rungs = [{"name": r.name, "stages": [plain_stage(s) for s in r.stages]} for r in recipe.rungs]
     return tomli_w.dumps({"format": FORMAT, **flat, "rungs": rungs})
 
 
-def _plain(stage: Stage) -> dict[str, Any]:
+def plain_stage(stage: Stage) -> dict[str, Any]:
+    """A stage as plain values, the inverse of `stage_from`."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(stage).items() if v is not None}
 
 
@@ -178,11 +179,6 @@ def stage_from(raw: Mapping[str, Any]) -> Stage:
     """Build a stage from plain values, as `recipe.toml` or a decision holds them."""
     built: Stage = _build(Stage, raw, "stage")
     return built
-
-
-def plain_stage(stage: Stage) -> dict[str, Any]:
-    """A stage as plain values, the inverse of `stage_from`."""
-    return _plain(stage)
 
 
 def _build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
