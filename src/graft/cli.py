@@ -333,7 +333,7 @@ def _said(error: TyperException) -> str:
 def _keep_freed_memory() -> None:
     """Let the C library keep large blocks for the next step instead of giving them back to the system.
 
-    Every step asks for the same blocks again; faulting them in anew took a fifth of its time
+    Every step asks for the same blocks again; faulting them in anew took over a fifth of its time
     (`bench/step_speed.py`). Only here, not in the library: it concerns the whole process.
     """
     if sys.platform != "linux":
