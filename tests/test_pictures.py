@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import sys
 import threading
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from graft.errors import DataError, SecurityError, SetupError
-from graft.pictures import BadPicture, look, look_all, open_picture, walk
+from graft.pictures import BadPicture, PictureFile, look, look_all, open_picture, walk
+from graft.views import opened
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
@@ -48,6 +53,14 @@ def reason(source: object) -> str:
     return str(caught.value)
 
 
+@pytest.fixture
+def no_heic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `heic` is not installed."""
+    absent = lambda kind: kind not in ("HEIC", "AVIF")
+    monkeypatch.setattr("graft._formats.readable", absent)
+    monkeypatch.setattr("graft._walk.readable", absent)
+
+
 # --- what is accepted
 
 
@@ -71,7 +84,12 @@ def test_arrays() -> None:
     colour = np.asarray(noise())[:, ::-1]  # read-only and not contiguous
     assert (pixels(colour) == colour).all()
     assert "give uint8" in reason(grey.astype(np.float32))
-    assert "give uint8" in reason(np.zeros((4, 4, 4), np.uint8))
+    assert "give uint8" in reason(np.zeros((4, 4, 2), np.uint8))
+    assert "give uint8" in reason(np.zeros((4, 4, 4, 3), np.uint8))
+    assert (pixels(grey[..., None]) == grey[..., None]).all()
+    assert (pixels(grey.astype(np.uint16) * 5957)[..., 0] == np.round(grey.astype(int) * 5957 / 257)).all()
+    four = np.stack([grey, grey + 50, grey + 100, grey + 150], axis=-1)
+    assert (pixels(four) == four[..., :3]).all()
     assert "is a list" in reason([1])
     assert "side is under 2" in reason(np.zeros((1, 9), np.uint8))
 
@@ -150,13 +168,14 @@ def test_any_bytes_are_opened_or_refused(start: bytes, rest: bytes) -> None:
         (b'{"error": "quota"}', "is JSON: download failed?"),
         (b'<?xml version="1.0"?><svg xmlns="x"/>', "is SVG: export it as PNG"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\0\0\0\x18ftypheic\0\0", "is HEIC, not supported"),
-        (b"\0\0\0\x18ftypavif\0\0", "is AVIF, not supported"),
+        (b"\0\0\0\x18ftypheic\0\0", "is HEIC: pip install 'graft-learn[heic]'"),
+        (b"\0\0\0\x18ftypavif\0\0", "is AVIF: pip install 'graft-learn[heic]'"),
+        (b"\0\0\0\x18ftypisom\0\0", "is a video"),
         (b"P6 2 2 255\n" + bytes(12), "is none of JPEG, PNG"),
         (bytes(100), "is none of JPEG, PNG"),
     ],
 )
-def test_what_is_no_picture_says_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
+def test_what_is_no_picture_says_what_it_is(tmp_path: Path, no_heic: None, content: bytes, says: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     assert says in reason(path)
@@ -228,7 +247,8 @@ def test_sixteen_bits_are_scaled_not_saturated(tmp_path: Path) -> None:
         assert look(path).note == "16-bit scaled"
     assert (pixels(Image.fromarray(deep.astype(">u2")))[..., 1] == want).all()
     Image.fromarray(deep // 16).save(tmp_path / "twelve.png")
-    assert look(tmp_path / "twelve.png").note == "16-bit scaled, though no value is over 4095"
+    found = look(tmp_path / "twelve.png")
+    assert (found.note, found.depth) == ("16-bit scaled", 4095)
     see_through = packed(Image.fromarray(deep), "PNG", transparency=0)
     assert pixels(see_through)[0, 0].tolist() == [255, 255, 255]
 
@@ -237,7 +257,7 @@ def test_thirty_two_bits_and_floats() -> None:
     grid = np.array([[0, 100], [200, 255]], np.int32)
     assert (pixels(Image.fromarray(grid))[..., 0] == grid).all()
     assert (pixels(Image.fromarray(grid * 257))[..., 0] == grid).all()
-    assert "32-bit pixels from -1 to 255" in reason(Image.fromarray(np.array([[-1, 0], [0, 255]], np.int32)))
+    assert "pixels from -1 to 255" in reason(Image.fromarray(np.array([[-1, 0], [0, 255]], np.int32)))
     assert "to 70000" in reason(packed(Image.fromarray(np.array([[0, 0], [0, 70000]], np.int32)), "TIFF"))
     assert "float pixels" in reason(packed(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
 
@@ -377,7 +397,7 @@ def touch(root: Path, *names: str) -> None:
         (root / name).write_bytes(b"x")
 
 
-def test_walk_sorts_and_leaves_out(tmp_path: Path) -> None:
+def test_walk_sorts_and_leaves_out(tmp_path: Path, no_heic: None) -> None:
     touch(tmp_path, "b/2.JPG", "b/1.jpeg", "a/x y.png", "a/中文.webp", "a.bmp", "a/n.gif", "a/t.tif", "a/u.TIFF")
     touch(tmp_path, ".ipynb_checkpoints/1.jpg", "a/.hidden.png", "__MACOSX/1.jpg", "b/Thumbs.db", "@eaDir/1.jpg")
     touch(tmp_path, "desktop.ini", "notes.txt", "b/3.HEIC", "b/4.heif", "b/5.avif")
@@ -415,3 +435,186 @@ def test_walk_survives_names_that_are_not_utf8_and_deep_folders(tmp_path: Path) 
     assert len(found.pictures) == 2
     with pytest.raises(DataError, match="cannot be listed"):
         walk(tmp_path / "none")
+
+
+def test_walk_finds_dicom_by_content_and_leaves_runs_out(tmp_path: Path) -> None:
+    touch(tmp_path, "scans/a.dcm", "scans/b.DICOM", "scans/README", "scans/12", "run/model.json", "run/plot.png")
+    touch(tmp_path, "run/weights.safetensors", "scans/DICOMDIR")
+    for name in ("IM0001", "1.2.840.7", "notes.txt2"):
+        (tmp_path / "scans" / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
+    os.mkfifo(tmp_path / "scans" / "pipe")
+    found = walk(tmp_path)
+    assert [p.name for p in found.pictures] == ["1.2.840.7", "IM0001", "a.dcm", "b.DICOM"]
+    assert found.runs == ["run/"]
+    assert found.skipped == [f"scans/{n}" for n in ("12", "DICOMDIR", "README", "notes.txt2", "pipe")]
+
+
+# --- scaled decoding
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Detail at every scale, as photographs have it: octaves of noise, each half as strong as the one before."""
+    rng = np.random.default_rng(0)
+    total = np.zeros((height, width, 3), np.float32)
+    for octave in range(8):
+        grid = rng.normal(size=(3, 2 ** (octave + 2), 2 ** (octave + 2))).astype(np.float32)
+        layers = [Image.fromarray(g).resize((width, height), Image.Resampling.BICUBIC) for g in grid]
+        total += np.stack([np.asarray(layer) for layer in layers], -1) / 2**octave
+    return Image.fromarray(np.clip(128 + 45 * total, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JPEG of 1600 x 1200 pixels, turned by EXIF to stand upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path_factory.mktemp("large") / "a.jpg"
+    photo(1600, 1200).save(path, quality=92, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize(("want", "size"), [(None, 1200), (301, 1200), (300, 600), (150, 300), (75, 150), (9, 150)])
+def test_scaled_decoding_leaves_twice_what_is_wanted(large: Path, want: int | None, size: int) -> None:
+    assert open_picture(large, want).size == (size, size * 4 // 3)
+
+
+@pytest.mark.parametrize("want", [96, 128, 224, 256, 288])
+@pytest.mark.parametrize("filter", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+def test_scaled_decoding_is_not_seen_after_the_resize(large: Path, want: int, filter: Image.Resampling) -> None:
+    size = (want, want * 4 // 3)
+    whole, scaled = (
+        np.asarray(open_picture(large, w).resize(size, filter, reducing_gap=3.0)).astype(int) for w in (None, want)
+    )
+    off = np.abs(whole - scaled)
+    assert off.max() > 0  # the scaled one was another decode
+    assert off.mean() < 1.0
+    assert off.max() < 16
+
+
+def test_want_is_for_jpegs_alone_and_decides_nothing(tmp_path: Path, large: Path) -> None:
+    noise(400, 300).save(tmp_path / "a.png")
+    assert open_picture(tmp_path / "a.png", 16).size == (400, 300)
+    wide = tmp_path / "wide.jpg"
+    noise(4000, 2).save(wide)
+    assert open_picture(wide, 1).size == (4000, 2)  # a side never falls below what is wanted
+    Image.new("L", (10_001, 6_000), 200).save(tmp_path / "huge.jpg")
+    assert open_picture(tmp_path / "huge.jpg", 224).size == (1251, 750)
+    assert open_picture(tmp_path / "huge.jpg", 2000).size == (5001, 3000)
+    assert look(large) == look(PictureFile(large))
+
+
+def test_large_jpegs_are_looked_at_small_and_measured_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = photo(80, 60).resize((3001, 2255))
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    picture.save(tmp_path / "b.jpg")
+    shapes = [(look(tmp_path / n).width, look(tmp_path / n).height) for n in ("a.jpg", "b.jpg")]
+    assert shapes == [(2255, 3001), (3001, 2255)]
+    whole = (tmp_path / "b.jpg").read_bytes()
+    assert look(whole) == replace(look(tmp_path / "b.jpg"), notes=())
+    small = look(whole).digest
+    monkeypatch.setattr("graft.pictures._LOOKED_AT", None)
+    assert look(whole).digest != small  # so it was looked at small
+    monkeypatch.undo()
+    for missing in (3, 2000, len(whole) // 2):
+        assert reason_of_look(whole[:-missing]).startswith("truncated")
+
+
+def reason_of_look(source: bytes) -> str:
+    with pytest.raises(BadPicture) as caught:
+        look(source)
+    return str(caught.value)
+
+
+def test_many_threads_scale_alike(large: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda want: open_picture(large, want).tobytes(), [96, 300, 96, 300] * 4))
+    assert len(set(got[::2])) == 1
+    assert len(set(got[1::2])) == 1
+
+
+# --- pages, white and bands
+
+
+def test_a_picture_file_says_page_and_white(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pages = [Image.fromarray(np.full((4, 5), v, np.uint16)) for v in (1000, 2000)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    assert pixels(PictureFile(path, white=4095, frame=1))[0, 0].tolist() == [round(2000 * 255 / 4095)] * 3
+    assert pixels(PictureFile(path, white=1023, frame=1))[0, 0].tolist() == [255] * 3  # clipped
+    assert "outside sequence" in reason(PictureFile(path, frame=2))
+    assert opened(PictureFile(path, white=4095)).getpixel((0, 0)) == (62, 62, 62)
+
+
+def test_sixteen_bit_colours_are_stretched_by_their_high_bytes() -> None:
+    """Pillow keeps the high byte alone, so twelve bits come out in 16 steps; but not black."""
+    head = bytes.fromhex("89504e470d0a1a0a")
+    values = np.array([[[0, 2048, 4095], [1024, 512, 256]]] * 2, ">u2")
+    deep = head + b"".join(
+        chunk(kind, data)
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))),
+            (b"IEND", b""),
+        )
+    )
+    assert look(deep).depth == 4095
+    assert np.abs(pixels(deep)[0] - values[0].astype(int) * 255 / 4095).max() <= 16
+    assert pixels(PictureFile(deep, white=65535))[0].max() == 15
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+BANDS = np.random.default_rng(1).integers(0, 256, (6, 7, 5), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("layout", ["contig", "separate"])
+@pytest.mark.parametrize("bands", [4, 5])
+def test_tiff_of_many_bands(tmp_path: Path, layout: str, bands: int) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra bands")
+    path = tmp_path / "a.tif"
+    array = BANDS[..., :bands]
+    stored = array if layout == "contig" else np.moveaxis(array, -1, 0)
+    tifffile.imwrite(path, stored, planarconfig=layout, photometric="minisblack")
+    assert look(path).channels == bands
+    assert (pixels(path) == array[..., :3]).all()
+    found = opened(PictureFile(path, channels=bands))
+    assert found.dtype == np.uint8 and (found == array).all()
+    with pytest.raises(BadPicture, match=rf"has {bands} channels, 3 are expected"):
+        opened(PictureFile(path))
+
+
+def test_tiff_bands_of_sixteen_bits_and_of_floats(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra bands")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, BANDS.astype(np.uint16) * 16, planarconfig="contig", photometric="minisblack")
+    assert (look(path).depth, look(path).channels, look(path).note) == (4095, 5, "16-bit scaled")
+    got = opened(PictureFile(path, white=4095, channels=5)).astype(int)
+    assert np.abs(got - BANDS.astype(int) * 16 * 255 / 4095).max() <= 0.5
+    tifffile.imwrite(path, BANDS.astype(np.float32), planarconfig="contig", photometric="minisblack")
+    assert "float pixels" in reason(path)
+    tifffile.imwrite(path, BANDS, planarconfig="contig", photometric="minisblack")
+    path.write_bytes(path.read_bytes()[:-60])
+    assert reason(path)
+
+
+def test_near_infrared_beside_rgb_is_a_band_and_transparency_is_not(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra bands")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, BANDS[..., :4], photometric="rgb", extrasamples=["unspecified"])
+    assert look(path).channels == 4
+    tifffile.imwrite(path, BANDS[..., :4], photometric="rgb", extrasamples=["unassalpha"])
+    assert (look(path).channels, look(path).note) == (3, "transparency on white")
+
+
+def test_bands_without_the_package_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra bands to make the file")
+    tifffile.imwrite(tmp_path / "a.tif", BANDS, planarconfig="contig", photometric="minisblack")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(SetupError, match=r"graft-learn\[bands\]"):
+        open_picture(tmp_path / "a.tif")

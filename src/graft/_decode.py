@@ -1,4 +1,4 @@
-"""Picture bytes to upright eight-bit RGB: the content names the format, never the extension."""
+"""Picture bytes to upright eight-bit RGB, or to eight-bit bands: the content names the format, never the extension."""
 
 from __future__ import annotations
 
@@ -6,67 +6,23 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageChops,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageChops, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from graft.errors import SecurityError, SetupError
+from graft import _bands, _dicom
+from graft._formats import BadPicture, opener, sniff
+from graft.errors import SetupError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PIXEL_CAP = 50_000_000  # pixels; 200 MB while an RGBA picture is being flattened
+VALUE_CAP = 4 * PIXEL_CAP  # of a picture with many bands
 SMALLEST_SIDE = 2  # pixels
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SPARE = 2  # times the side that a model wants is what scaled decoding leaves at least
 
-# Each format's own class instead of `Image.open`: exactly one parser ever sees the file, and the global
-# bomb check, which warns between 89 and 179 Mpx and cannot be silenced per thread, is not in the way.
-_OPENERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,  # an MPO is a JPEG with more pictures behind the first
-    "PNG": PngImagePlugin.PngImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-}
-_MAGIC: dict[bytes, str] = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"BM": "BMP",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-}
-_DANGER: dict[bytes, str] = {
-    b"%!PS": "PostScript",  # Pillow would start Ghostscript
-    b"\xc5\xd0\xd3\xc6": "EPS",
-    b"%PDF": "PDF",
-    b"8BPS": "PSD",
-    b"SIMPLE  =": "FITS",
-    b"\x80\x02": "a pickle",
-    b"\x80\x03": "a pickle",
-    b"\x80\x04": "a pickle",
-    b"\x80\x05": "a pickle",
-}
-_TEXT: dict[bytes, str] = {
-    b"<!doctype html": "is HTML: download failed?",
-    b"<html": "is HTML: download failed?",
-    b"<svg": "is SVG: export it as PNG",
-    b"<": "is HTML or XML: download failed?",
-    b"{": "is JSON: download failed?",
-    b"[": "is JSON: download failed?",
-    b"version https://git-lfs": "is a git-lfs pointer: run git lfs pull",
-}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,24 +40,32 @@ _BROKEN = (
 )  # fmt: skip
 
 
-class BadPicture(Exception):
-    """One picture cannot be used, for the short reason in its message; callers put it in quarantine."""
-
-
 @dataclass(frozen=True)
 class Decoded:
-    """A picture in mode RGB, upright, with the format found in its bytes and what was done to it."""
+    """A picture in mode RGB, upright, with the format found in its bytes and what was done to it.
+
+    `size` is (width, height) of the upright picture before any scaling for speed; `frames` counts the pages of the
+    file; `depth` is the white (255 to 65535) that its own 16-bit values suggest, None where it has eight bits;
+    `bands` are all channels, uint8 [height, width, c > 3], of which `image` shows the first three, or None.
+    """
 
     image: Image.Image
     format: str
     notes: tuple[str, ...]
+    size: tuple[int, int]
+    frames: int = 1
+    depth: int | None = None
+    bands: NDArray[np.uint8] | None = None
 
 
-def decode(file: BinaryIO, name: str) -> Decoded:
-    """Decode the first frame of an open file; `name` is for messages only.
+def decode(file: BinaryIO, name: str, frame: int = 0, white: int | None = None, want: int | None = None) -> Decoded:
+    """Decode one frame of an open file; `name` is for messages only.
 
+    16-bit values are scaled so that `white` becomes 255 (None: by the picture's own depth). With `want` a JPEG is
+    decoded at 1/2, 1/4 or 1/8, whichever is smallest with a shorter side of at least SPARE x `want` pixels.
     Raises BadPicture for what is damaged, too large, too small or no picture, SecurityError for formats
-    whose parsers are not to be let near foreign bytes, SetupError where Pillow was told to fill gaps.
+    whose parsers are not to be let near foreign bytes, SetupError where Pillow was told to fill gaps or
+    where a package for this format is missing.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:  # somebody's switch for the whole process
         raise SetupError(
@@ -113,47 +77,12 @@ def decode(file: BinaryIO, name: str) -> Decoded:
     kind = sniff(head, name)
     if kind == "WEBP" and (whole := int.from_bytes(head[4:8], "little") + 8) > size:
         raise BadPicture(f"truncated: {whole - size} of {whole} bytes are missing")
-    notes: list[str] = []
-    try:
-        file.seek(0)
-        if kind == "PNG":  # decoding alone does not check the checksums
-            PngImagePlugin.PngImageFile(file).verify()
-            file.seek(0)
-        picture = _OPENERS[kind](file)
-        notes.append(_fit(picture))
-        notes.append(_frames(picture))
-        turned = isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_ORIENTATION, 1) != 1
-        picture.load()
-    except _BROKEN as e:
-        raise BadPicture(_reason(e)) from e
-    if turned:  # Pillow turns a TIFF while it loads, and only a TIFF
-        notes.append("rotated by EXIF")
-    image, more = normalise(picture, kind)
-    return Decoded(image, kind, tuple(n for n in (*notes, *more) if n))
-
-
-def sniff(head: bytes, name: str) -> str:
-    """Name the format, one of FORMATS, that a file's first bytes show.
-
-    Raises BadPicture with what the file is instead, SecurityError for PostScript, PDF, PSD, FITS, pickles.
-    """
-    if not head:
-        raise BadPicture("empty file")
-    for magic, kind in _DANGER.items():
-        if head.startswith(magic):
-            raise SecurityError(f"{name} is {kind}, not a picture; it was not parsed. Remove it from the data.")
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
-    if head[4:8] == b"ftyp":
-        raise BadPicture(f"is {_box_brand(head[8:12])}, not supported: convert it to JPEG or PNG")
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, reason in _TEXT.items():
-        if text.startswith(start):
-            raise BadPicture(_TEXT[b"<svg"] if b"<svg" in text else reason)
-    raise BadPicture(f"is none of {', '.join(FORMATS)}")
+    file.seek(0)
+    if kind == "DICOM":
+        return _from_dicom(file, frame)
+    if kind == "TIFF" and _bands.many(file):
+        return _from_bands(file, frame, white)
+    return _from_pillow(file, kind, frame, white, want)
 
 
 def check_size(width: int, height: int) -> None:
@@ -164,9 +93,19 @@ def check_size(width: int, height: int) -> None:
         raise BadPicture(f"{width}x{height}: a side is under {SMALLEST_SIDE} pixels")
 
 
-def normalise(picture: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:
-    """Return a new RGB picture, eight bits, on white, upright, and notes of what that took.
+@dataclass(frozen=True)
+class Normal:
+    """An RGB picture of eight bits with what it took, and the depth that its values suggest."""
 
+    image: Image.Image
+    notes: tuple[str, ...]
+    depth: int | None
+
+
+def normalise(picture: Image.Image, kind: str, white: int | None = None, high_bytes: bool = False) -> Normal:
+    """Return a new RGB picture, eight bits, on white, upright.
+
+    `high_bytes` says that Pillow kept the upper half of 16-bit colours.
     Raises BadPicture for float pixels, 32-bit integers beyond 16 bits, and modes without a way to RGB.
     """
     notes: list[str] = []
@@ -180,7 +119,7 @@ def normalise(picture: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:
         profile = picture.info.get("icc_profile") or b""
         if profile[16:20] == b"RGB " and not any("sRGB".encode(c) in profile for c in ("ascii", "utf-16-be")):
             notes.append("colour profile is not sRGB, not converted")
-        image, scaled = _eight_bit(picture)
+        image, depth = _eight_bit(picture, white, high_bytes)
         image, flat = _rgb(image, kind)
         if turn in _TURNS:
             image = image.transpose(_TURNS[turn])
@@ -188,49 +127,132 @@ def normalise(picture: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:
     except _BROKEN as e:
         raise BadPicture(_reason(e)) from e
     image.info.clear()
-    return image, [n for n in (scaled, flat, *notes) if n]
+    deep = "16-bit scaled" if depth is not None and picture.mode != "I" else ""
+    return Normal(image, tuple(n for n in (deep, flat, *notes) if n), depth)
 
 
-def _fit(picture: ImageFile.ImageFile) -> str:
-    """Refuse, from the header, what is too large; let a baseline JPEG of up to 4 caps decode at half size."""
+# ---------------------------------------------------------------------------------------- by parser
+
+
+def _from_pillow(file: BinaryIO, kind: str, frame: int, white: int | None, want: int | None) -> Decoded:
+    notes: list[str] = []
+    try:
+        if kind == "PNG":  # decoding alone does not check the checksums
+            PngImagePlugin.PngImageFile(file).verify()
+            file.seek(0)
+        picture = opener(kind)(file)
+        width, height = picture.size
+        notes.append(halved := _fit(picture, want))
+        frames = _count(picture)
+        if frame:
+            picture.seek(frame)
+            width, height = picture.size
+            check_size(width, height)
+        turned = isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_ORIENTATION, 1) != 1
+        high_bytes = any(";16" in str(tile.args) for tile in picture.tile)
+        before = picture.size
+        picture.load()
+    except _BROKEN as e:
+        raise BadPicture(_reason(e)) from e
+    notes.append(_first_of(frames, frame))
+    if turned:  # Pillow turns a TIFF while it loads, and only a TIFF
+        notes.append("rotated by EXIF")
+    found = normalise(picture, kind, white, high_bytes)
+    size = (-(-width // 2), -(-height // 2)) if halved else (width, height)
+    size = size[::-1] if found.image.size != before else size
+    return Decoded(found.image, kind, tuple(n for n in (*notes, *found.notes) if n), size, frames, found.depth)
+
+
+def _from_dicom(file: BinaryIO, frame: int) -> Decoded:
+    header = _dicom.header(file)
+    check_size(header.width, header.height)
+    if frame >= header.frames:
+        raise BadPicture(f"has {header.frames} frames, no number {frame + 1}")
+    picture, note = _dicom.pixels(header, frame)
+    notes = tuple(n for n in (_first_of(header.frames, frame), note) if n)
+    return Decoded(picture.convert("RGB"), "DICOM", notes, picture.size, header.frames)
+
+
+def _from_bands(file: BinaryIO, frame: int, white: int | None) -> Decoded:
+    stored, frames = _bands.read(file, frame, VALUE_CAP)
+    check_size(stored.shape[1], stored.shape[0])
+    bands, depth = _bands.eight_bit(stored, white)
+    notes = tuple(n for n in (_first_of(frames, frame), "" if depth is None else "16-bit scaled") if n)
+    image = _bands.preview(bands)
+    return Decoded(image, "TIFF", notes, image.size, frames, depth, bands)
+
+
+# ------------------------------------------------------------------------------------------ details
+
+
+def _fit(picture: ImageFile.ImageFile, want: int | None) -> str:
+    """Choose the scale of a JPEG; refuse, from the header, what is too large; a baseline JPEG may be halved for it."""
     width, height = picture.size
     # A progressive JPEG keeps all its coefficients in memory whatever the size of its output.
     baseline = isinstance(picture, JpegImagePlugin.JpegImageFile) and "progressive" not in picture.info
     halved = baseline and width * height > PIXEL_CAP
-    if halved:
-        picture.draft(None, (width // 2, height // 2))
+    if not baseline:
+        check_size(width, height)
+    scale = max(_scale(min(width, height), want), 2 if halved else 1)
+    if scale > 1:
+        picture.draft(None, (width // scale, height // scale))
+    if not halved:
+        check_size(width, height)
+        return ""
     try:
-        check_size(*picture.size)
+        check_size(-(-width // 2), -(-height // 2))  # as without `want`: it never decides what can be read
     except BadPicture:
         check_size(width, height)  # says the size in the header
         raise
-    return f"decoded at half of {width}x{height}" if halved else ""
+    return f"decoded at half of {width}x{height}"
 
 
-def _frames(picture: ImageFile.ImageFile) -> str:
-    count = int(getattr(picture, "n_frames", 1))
-    return f"first of {count} frames" if count > 1 else ""
+def _scale(side: int, want: int | None) -> int:
+    """The largest of 8, 4 and 2 that leaves SPARE x want pixels of the shorter side, else 1.
+
+    A JPEG decoder averages in the frequency domain when it scales; a resize that still halves the picture
+    afterwards hides the difference (mean under one grey level: `test_pictures.py`).
+    """
+    if want is None:
+        return 1
+    return next((s for s in (8, 4, 2) if side // s >= SPARE * want), 1)
 
 
-def _eight_bit(picture: Image.Image) -> tuple[Image.Image, str]:
+def _count(picture: ImageFile.ImageFile) -> int:
+    return int(getattr(picture, "n_frames", 1))  # only parsers of formats with pages have it
+
+
+def _first_of(frames: int, frame: int) -> str:
+    return f"first of {frames} frames" if frames > 1 and frame == 0 else ""
+
+
+def _eight_bit(picture: Image.Image, white: int | None, high_bytes: bool) -> tuple[Image.Image, int | None]:
+    """(the picture in a mode of eight bits, its own depth where it had more)."""
     if picture.mode == "F":
-        raise BadPicture("has float pixels: scale them from their range to 0..255 and save as 8-bit")
+        raise BadPicture(_bands.FLOAT)
     if not picture.mode.startswith("I"):
-        return picture, ""
+        return _stretched(picture, white) if high_bytes else (picture, None)
     import numpy as np
 
     grey = np.asarray(picture).astype(np.int64)  # [height, width]
-    low, high = int(grey.min()), int(grey.max())
-    if low < 0 or high > 65535:
-        raise BadPicture(f"has 32-bit pixels from {low} to {high}: scale them to 0..65535 or 0..255")
+    eight, depth = _bands.eight_bit(grey, white)
     clear = picture.info.get("transparency")
-    wide = picture.mode != "I" or high > 255
     if isinstance(clear, int):
-        grey[grey == clear] = 65535 if wide else 255  # white, as for every other transparency
-    eight = (grey + 128) // 257 if wide else grey
-    # Data of 10 or 12 bits in a 16-bit file come out dark; only the whole data set shows which it is.
-    note = "16-bit scaled" + (f", though no value is over {high}" if high < 16384 else "")
-    return Image.fromarray(eight.astype(np.uint8)), note if wide else ""
+        eight[grey == clear] = 255  # white, as for every other transparency
+    return Image.fromarray(eight), depth
+
+
+def _stretched(picture: Image.Image, white: int | None) -> tuple[Image.Image, int]:
+    """Colours of which the high byte is left, scaled like grey: coarse where few bits are used, but not black."""
+    names = picture.getbands()
+    counts = [picture.getchannel(c).histogram() for c in names if c != "A"]
+    highest = max(v for v in range(256) if any(count[v] for count in counts))
+    own = _bands.depth_of(highest * 256 + 255)
+    top = white or own
+    if top == 65535:
+        return picture, own
+    table = [min(255, round(v * 257 * 255 / top)) for v in range(256)]
+    return picture.point([v for c in names for v in (range(256) if c == "A" else table)]), own
 
 
 def _rgb(picture: Image.Image, kind: str) -> tuple[Image.Image, str]:
@@ -245,18 +267,11 @@ def _rgb(picture: Image.Image, kind: str) -> tuple[Image.Image, str]:
     lowest = rgba.getchannel("A").getextrema()[0]
     if lowest == 255:
         return rgba.convert("RGB"), ""
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB"), "transparency on white"
+    paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(paper, rgba).convert("RGB"), "transparency on white"
 
 
 def _reason(error: BaseException) -> str:
     said = f"{error}" or type(error).__name__
     cut = any(word in said.lower() for word in ("truncated", "incomplete", "no more images"))
     return f"truncated: {said}" if cut or isinstance(error, EOFError) else f"damaged: {said}"
-
-
-def _box_brand(brand: bytes) -> str:
-    if brand in (b"avif", b"avis"):
-        return "AVIF"
-    heic = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-    return "HEIC" if brand in heic else "a video"

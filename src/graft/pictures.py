@@ -1,105 +1,145 @@
-"""Open a picture safely: allowed formats, upright, eight-bit RGB."""
+"""Open a picture safely: allowed formats, upright, eight-bit RGB, or the bands of a picture that has more."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from graft._decode import FORMATS, BadPicture, Decoded, check_size, decode, normalise
-from graft.errors import DataError, SecurityError
+from graft import _bands
+from graft._decode import VALUE_CAP, Decoded, check_size, decode, normalise
+from graft._dhash import hash_or_blank
+from graft._formats import FORMATS, HEIF, SUFFIXES, BadPicture
+from graft._picturefile import PictureFile
+from graft._walk import Walk, walk
+from graft.errors import SecurityError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BadPicture", "Look", "Walk", "look", "look_all", "open_picture", "walk"]
+__all__ = [
+    "BadPicture", "Look", "PictureFile", "Walk", "look", "look_all", "look_each", "open_bands", "open_picture", "walk",
+]  # fmt: skip
 
-_SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-_UNSUPPORTED = (".heic", ".heif", ".avif")
-_JUNK = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # hidden names are junk by their dot
 _DANGEROUS = ("EPS", "PDF", "PSD", "FITS")  # formats of a foreign, not yet decoded `Image`
 _AT_ONCE = 512  # pictures handed to the pool at a time, so that a million paths make no million futures
+_LOOKED_AT = 512  # pixels: what the pre-flight wants of a JPEG's shorter side, and so gets twice
+_FLAT = 3  # grey levels between the darkest and the lightest pixel of a blank picture
+_LOADING = threading.Lock()  # a Pillow picture that is read lazily must not be loaded by two threads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one pass over a picture found.
 
-    `digest` is the sha256 (hex) of the size and the RGB pixels, so the same picture in two formats or turned
-    by EXIF has one digest; `width` and `height` are pixels of the upright picture; `format` is that of the
-    content; `note` says what was mended, "" for nothing.
+    `digest` is the sha256 (hex) of the size and the RGB pixels looked at, so the same picture in two formats or
+    turned by EXIF has one digest; `width` and `height` are pixels of the upright picture; `format` is that of the
+    content ("" for an array); `notes` say what was mended. `frames` counts the pages of the file, `depth` is the
+    white (255 to 65535) that its 16-bit values suggest (None: eight bits), `channels` is 3 or the number of
+    bands, `blank` says that all pixels are equal, but for three levels of noise, `hash` is the difference hash,
+    None where the picture shows too little.
     """
 
     digest: str
     width: int
     height: int
     format: str
-    note: str
+    notes: tuple[str, ...] = ()
+    frames: int = 1
+    depth: int | None = None
+    channels: int = 3
+    blank: bool = False
+    hash: int | None = None
+
+    @property
+    def note(self) -> str:
+        """All notes in one line, "" for none."""
+        return "; ".join(self.notes)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """A folder's files, sorted by path.
-
-    `pictures` and `unsupported` (HEIC, AVIF) are paths under the given root; `skipped` (hidden files, junk of
-    operating systems, files that are no pictures) and `loops` (folders met before, through a link) are
-    posix paths relative to it, folders with a slash at the end.
-    """
-
-    pictures: list[Path]
-    skipped: list[str]
-    loops: list[str]
-    unsupported: list[Path]
-
-
-def open_picture(source: Path | str | bytes | Image.Image | NDArray[np.uint8]) -> Image.Image:
+def open_picture(
+    source: Path | str | bytes | Image.Image | NDArray[Any] | PictureFile, want: int | None = None
+) -> Image.Image:
     """Return the picture in mode RGB: first frame, upright, eight bits, transparency on white.
 
-    `source` is a path, a file's bytes, a Pillow picture, or a uint8 array [height, width, 3] or
-    [height, width]. It is decoded whole, at most 50 Mpx (a JPEG of up to 200 Mpx comes at half size); a
-    given picture or array is not changed.
+    `source` is a path, a file's bytes, a Pillow picture, an array (uint8 or uint16, [height, width] or
+    [height, width, channels]), or a PictureFile, which says page and white. Of more than three channels the first
+    three are shown; `open_bands` gives all. It is decoded whole, at most 50 Mpx (a JPEG of up to 200 Mpx comes at
+    half size); a given picture or array is not changed.
+
+    `want` is the shorter side, in pixels, that the whole picture will be resized to, for speed alone: a JPEG is then
+    decoded at 1/2, 1/4 or 1/8, the smallest whose shorter side is at least twice `want`, and after the resize the
+    mean difference is below one grey level. A crop needs more: divide by the share of the side that is left.
     Raises BadPicture with a short reason, SecurityError for PostScript, PDF, PSD, FITS and pickles, SetupError
-    where Pillow's LOAD_TRUNCATED_IMAGES is on.
+    where Pillow's LOAD_TRUNCATED_IMAGES is on or a package for the format is missing.
     """
-    if isinstance(source, bytes):
-        return decode(io.BytesIO(source), "the picture given as bytes").image
-    if isinstance(source, (str, Path)):
-        return _decode_path(Path(source)).image
-    if isinstance(source, Image.Image):
-        return _from_pillow(source)
-    return _from_array(source)
+    return _decoded(source, want).image
 
 
-def look(path: Path) -> Look:
+def open_bands(source: PictureFile, want: int | None = None) -> Image.Image | NDArray[np.uint8]:
+    """Open a picture as its data set says: RGB for three channels, else uint8 [height, width, channels].
+
+    Raises as `open_picture` does, and BadPicture where the number of channels is another by now.
+    """
+    found = _decoded(source, want)
+    if source.channels != _channels(found):
+        raise BadPicture(f"has {_channels(found)} channels, {source.channels} are expected")
+    return found.image if found.bands is None else found.bands
+
+
+def look(source: Path | str | bytes | Image.Image | NDArray[Any] | PictureFile) -> Look:
     """Open a picture, digest its pixels and say what had to be mended.
 
-    Raises BadPicture and SecurityError as `open_picture` does.
+    JPEGs of 2048 pixels and more (the shorter side) are looked at in a half, a quarter or an eighth of their size,
+    never below 1024: all their bytes are decoded, in a fifth of the time. 16-bit pixels are digested as their own
+    depth scales them; with many bands all of them are.
+    Raises BadPicture, SecurityError and SetupError as `open_picture` does.
     """
-    found = _decode_path(path)
-    width, height = found.image.size
-    digest = hashlib.sha256(f"{width}x{height}:".encode())
-    digest.update(found.image.tobytes())
-    named = _SUFFIXES.get(path.suffix.lower(), found.format)
-    misnamed = [f"is {found.format}, named {path.suffix}"] if named != found.format else []
-    return Look(digest.hexdigest(), width, height, found.format, "; ".join([*misnamed, *found.notes]))
+    found = _decoded(source, _LOOKED_AT)
+    width, height = found.size
+    content = found.image.tobytes() if found.bands is None else found.bands.tobytes()
+    shape = f"{width}x{height}:" if found.bands is None else f"{width}x{height}x{_channels(found)}:"
+    digest = hashlib.sha256(shape.encode())
+    digest.update(content)
+    difference = hash_or_blank(found.image)
+    return Look(
+        digest.hexdigest(),
+        width,
+        height,
+        found.format,
+        (*_misnamed(source, found.format), *found.notes),
+        found.frames,
+        found.depth,
+        _channels(found),
+        difference is None and _is_flat(found),
+        difference,
+    )
+
+
+def look_each(sources: Iterable[Any], workers: int = 4, pages: bool = False) -> Iterator[list[Look | str]]:
+    """Look at many pictures with threads: for each, in the given order, its look or the reason why there is none.
+
+    With `pages` every page of a file has an entry, else the first alone. Only looks are kept, no pixels.
+    Raises SecurityError and SetupError for the first picture, in order, that is refused so.
+    """
+    waiting = iter(sources)
+    one = _look_at_pages if pages else _look_at_first
+    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="graft-look") as pool:
+        try:
+            while some := list(islice(waiting, _AT_ONCE)):
+                yield from pool.map(one, some)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)  # a refusal need not wait for the rest
 
 
 def look_all(
@@ -112,125 +152,119 @@ def look_all(
     """
     good: dict[Path, Look] = {}
     bad: dict[Path, str] = {}
-    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="graft-look") as pool:
-        for done, (path, found) in enumerate(_looks(pool, paths), start=1):
-            if isinstance(found, str):
-                bad[path] = found
-            else:
-                good[path] = found
-            if tick is not None:
-                tick(done)
+    for done, (path, (found,)) in enumerate(zip(paths, look_each(paths, workers), strict=True), start=1):
+        if isinstance(found, str):
+            bad[path] = found
+        else:
+            good[path] = found
+        if tick is not None:
+            tick(done)
     return good, bad
 
 
-def walk(root: Path) -> Walk:
-    """List the pictures under a folder, by suffix, with what was left out.
-
-    A folder behind a link is entered once and never before the real folders, so a link cannot hide one.
-    Raises DataError where the folder or one inside it cannot be listed.
-    """
-    found: dict[str, list[str]] = {"pictures": [], "skipped": [], "loops": [], "unsupported": []}
-    seen: set[tuple[int, int]] = set()
-    waiting: list[str] = [""]
-    links: list[str] = []
-    while waiting or links:
-        folder = waiting.pop() if waiting else links.pop(0)
-        try:
-            status = os.stat(root / folder)
-            if (inode := (status.st_dev, status.st_ino)) in seen:
-                found["loops"].append(f"{folder}/")
-                continue
-            seen.add(inode)
-            with os.scandir(root / folder) as entries:
-                listed = sorted(entries, key=lambda e: e.name)
-        except OSError as e:
-            raise DataError(f"{root / folder} cannot be listed: {e.strerror}. Give a folder of pictures.") from e
-        for entry in listed:
-            where = f"{folder}/{entry.name}" if folder else entry.name
-            kind = _kind(entry)
-            if kind == "folder":
-                (links if entry.is_symlink() else waiting).append(where)
-            else:
-                found[kind].append(where + "/" * _is_folder(entry))
-    ordered = {kind: sorted(names) for kind, names in found.items()}
-    return Walk(
-        pictures=[root / name for name in ordered["pictures"]],
-        skipped=[_shown(name) for name in ordered["skipped"]],
-        loops=[_shown(name) for name in ordered["loops"]],
-        unsupported=[root / name for name in ordered["unsupported"]],
-    )
+# ------------------------------------------------------------------------------------------ details
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    if entry.name.startswith(".") or entry.name.lower() in _JUNK:
-        return "skipped"
-    if _is_folder(entry):
-        return "folder"
-    suffix = Path(entry.name).suffix.lower()
-    if suffix in _UNSUPPORTED:
-        return "unsupported"
-    return "pictures" if suffix in _SUFFIXES else "skipped"
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _look_at_first(source: Any) -> list[Look | str]:
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _shown(name: str) -> str:
-    """Make a name printable: bytes that are no utf-8 become \\x escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _looks(pool: ThreadPoolExecutor, paths: Sequence[Path]) -> Iterator[tuple[Path, Look | str]]:
-    for start in range(0, len(paths), _AT_ONCE):
-        some = paths[start : start + _AT_ONCE]
-        yield from zip(some, pool.map(_look_or_reason, some), strict=True)
-
-
-def _look_or_reason(path: Path) -> Look | str:
-    try:
-        return look(path)
+        return [look(source)]
     except BadPicture as e:
-        return str(e)
+        return [str(e)]
 
 
-def _decode_path(path: Path) -> Decoded:
+def _look_at_pages(source: Any) -> list[Look | str]:
+    found = _look_at_first(source)
+    first = found[0]
+    if not isinstance(first, str) and first.frames > 1:
+        found = [_all_pages(first)]
+        for frame in range(1, first.frames):
+            found.extend(_look_at_first(PictureFile(source, frame=frame)))
+    return found
+
+
+def _all_pages(first: Look) -> Look:
+    """Return the first page's look without the word that the others were left out."""
+    return replace(first, notes=tuple(n for n in first.notes if not n.startswith("first of ")))
+
+
+def _misnamed(source: Any, kind: str) -> list[str]:
+    source = source.source if isinstance(source, PictureFile) else source
+    if not isinstance(source, str | Path):
+        return []
+    suffix = Path(source).suffix
+    return [f"is {kind}, named {suffix}"] if SUFFIXES.get(suffix.lower(), kind) != kind else []
+
+
+def _channels(found: Decoded) -> int:
+    return 3 if found.bands is None else int(found.bands.shape[2])
+
+
+def _is_flat(found: Decoded) -> bool:
+    import numpy as np
+
+    pixels = np.asarray(found.image) if found.bands is None else found.bands
+    return bool((pixels.max(axis=(0, 1)).astype(int) - pixels.min(axis=(0, 1)) <= _FLAT).all())
+
+
+def _decoded(source: Any, want: int | None) -> Decoded:
+    file = source if isinstance(source, PictureFile) else PictureFile(source)
+    x = file.source
+    if isinstance(x, bytes):
+        return decode(io.BytesIO(x), "the picture given as bytes", file.frame, file.white, want)
+    if isinstance(x, str | Path):
+        return _decode_path(Path(x), file, want)
+    if isinstance(x, Image.Image):
+        return _from_pillow(x, file.white)
+    return _from_array(x, file.white)
+
+
+def _decode_path(path: Path, wanted: PictureFile, want: int | None) -> Decoded:
     try:
         # Asked before opening: a pipe named x.jpg would wait for a writer for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise BadPicture("is not a regular file")
         with path.open("rb") as file:
-            return decode(file, str(path))
+            return decode(file, str(path), wanted.frame, wanted.white, want)
     except OSError as e:
         raise BadPicture(f"cannot be read: {e.strerror or e}") from e
     except ValueError as e:  # a NUL in the path
         raise BadPicture(f"cannot be read: {e}") from e
 
 
-def _from_pillow(picture: Image.Image) -> Image.Image:
+def _from_pillow(picture: Image.Image, white: int | None) -> Decoded:
     kind = picture.format
     if kind in _DANGEROUS:
         raise SecurityError(f"a {kind} picture was given; it was not decoded. Convert it to PNG or JPEG first.")
-    if kind not in (None, "MPO", *FORMATS):
+    if kind not in (None, "MPO", "HEIF", *FORMATS, *HEIF):
         raise BadPicture(f"is {kind}, none of {', '.join(FORMATS)}")
     check_size(*picture.size)
     try:
-        picture.load()
+        with _LOADING:
+            picture.load()
     except (OSError, SyntaxError, ValueError) as e:
         raise BadPicture(f"truncated or damaged: {e}") from e
-    return normalise(picture, kind or "")[0]
+    found = normalise(picture, kind or "", white)
+    return Decoded(found.image, kind or "", found.notes, found.image.size, depth=found.depth)
 
 
-def _from_array(array: NDArray[np.uint8]) -> Image.Image:
+def _from_array(array: Any, white: int | None) -> Decoded:
     import numpy as np
 
     if not isinstance(array, np.ndarray):
-        raise BadPicture(f"is a {type(array).__name__}, none of path, bytes, Pillow picture, uint8 array")
-    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not fits:
-        raise BadPicture(f"is {array.dtype} {list(array.shape)}: give uint8 [height, width, 3] or [height, width]")
+        raise BadPicture(f"is a {type(array).__name__}, none of path, bytes, Pillow picture, array")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] >= 3)
+    if array.dtype not in (np.uint8, np.uint16) or not fits or array.size > VALUE_CAP:
+        raise BadPicture(
+            f"is {array.dtype} {list(array.shape)}: give uint8 or uint16, [height, width] or [height, width, channels] "
+            "of three channels or more"
+        )
     check_size(array.shape[1], array.shape[0])
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    eight, depth = _bands.eight_bit(np.ascontiguousarray(array), white)
+    notes = () if depth is None else ("16-bit scaled",)
+    if array.ndim == 3 and array.shape[2] > 3:
+        image = _bands.preview(eight)
+        return Decoded(image, "", notes, image.size, depth=depth, bands=eight)
+    image = Image.fromarray(eight).convert("RGB")
+    return Decoded(image, "", notes, image.size, depth=depth)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft._picturefile import PictureFile
 from graft.data import Boxes, Sample
 from graft.errors import UsageError, did_you_mean
 
@@ -50,12 +51,21 @@ def view(sample: Sample, spec: str, rng: np.random.Generator) -> Sample:
     return replace(sample, x=x)
 
 
-def opened(x: Any) -> Any:
-    """Decode x where it is a file of a picture; everything else is ready."""
+def opened(x: Any, want: int | None = None) -> Any:
+    """Decode x where it is a file of a picture; everything else is ready.
+
+    A path, or a PictureFile of three channels, becomes an RGB picture; one of more channels a uint8 array
+    [height, width, channels]. `want` lets large JPEGs be decoded small: see `graft.pictures.open_picture`.
+    Raises BadPicture where the file cannot be read.
+    """
     if isinstance(x, Path):
         from graft.pictures import open_picture
 
-        return open_picture(x)
+        return open_picture(x, want)
+    if isinstance(x, PictureFile):
+        from graft.pictures import open_bands
+
+        return open_bands(x, want)
     return x
 
 
