@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from graft.errors import DataError, UsageError, did_you_mean
 
@@ -13,14 +15,23 @@ Columns = Mapping[str, list[str | None]]
 
 # In the order of trust; a title is the text only where nothing longer is named.
 TEXT_NAMES = ("text", "sentence", "review", "message", "content", "body", "title")
-LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "intent", "y")
+LABEL_NAMES = (
+    "label", "class", "category", "target", "sentiment", "intent", "y", "emotion", "topic", "diagnosis",
+    "score", "rating",
+)  # fmt: skip
 # Few distinct values, and never what is asked for.
-NO_LABEL_NAMES = ("split", "fold", "partition", "subset", "set")
+NO_LABEL_NAMES = (
+    "split", "fold", "partition", "subset", "set", "id", "index", "idx", "item", "user", "year", "month", "day",
+    "date", "time", "timestamp", "author", "publisher", "url", "link", "source", "lang", "language",
+)  # fmt: skip
 _SAMPLED = 1000  # rows looked at for the kind of a column
+_SHOWN = 8  # columns shown in a message
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
+    """A column, the reason for it, and the columns that were as good."""
+
     name: str
     why: str
     others: tuple[str, ...] = ()  # as good by the same rule
@@ -38,41 +49,64 @@ def guess(name: str, columns: Columns, text: str | None, label: str | None) -> t
             raise UsageError(f"{name} has no column {given!r} ({option}).{did_you_mean(given, columns)}")
     if text is not None and text == label:
         raise UsageError(f"{text!r} cannot be both --text and --label. Possible: {', '.join(columns)}.")
-    text_choice = _Choice(text, "as given") if text is not None else _text(name, columns, label)
+    open_to_text = {c: cells for c, cells in columns.items() if c != label}
+    text_choice = Choice(text, "as given") if text is not None else text_column(name, open_to_text)
     rest = {c: cells for c, cells in columns.items() if c != text_choice.name}
-    label_choice = _Choice(label, "as given") if label is not None else _label(rest)
-    said = _say("text", text_choice)
+    label_choice = Choice(label, "as given") if label is not None else named_label(rest) or found_label(rest)
+    said = say("text", text_choice)
     if label_choice is None:
         return text_choice.name, None, f"{said}; no column looks like a label (--label NAME says which is)."
-    return text_choice.name, label_choice.name, f"{said}; {_say('label', label_choice)}."
+    return text_choice.name, label_choice.name, f"{said}; {say('label', label_choice)}."
 
 
-def _say(role: str, choice: _Choice) -> str:
+def say(role: str, choice: Choice) -> str:
+    """Return "text is 'body' (by its name; 'title' would do too: --text NAME)"."""
     also = " or ".join(repr(o) for o in choice.others)
     return f"{role} is {choice.name!r} ({choice.why}" + (f"; {also} would do too: --{role} NAME)" if also else ")")
 
 
-def _text(name: str, columns: Columns, label: str | None) -> _Choice:
-    wordy = {c: cells for c, cells in columns.items() if c != label and _is_wordy(cells)}
+def text_column(name: str, columns: Columns) -> Choice:
+    """Choose the texts by name, else the longest mostly unique words. Raises DataError naming what is there."""
+    wordy = {c: cells for c, cells in columns.items() if _is_wordy(cells)}
     unique = {c: cells for c, cells in wordy.items() if _mostly_unique(cells)}
     named = _by_name(wordy, TEXT_NAMES) or _by_word(
-        [c for c in unique if not set(_words(c)) & set(LABEL_NAMES)], TEXT_NAMES
+        [c for c in unique if not set(words(c)) & set(LABEL_NAMES)], TEXT_NAMES
     )
     if named is not None:
         return named
     long = {c: _mean_length(cells) for c, cells in unique.items()}
     if not long:
-        seen = "; ".join(f"{c!r} (such as {_sample(cells)})" for c, cells in columns.items())
+        seen = "; ".join(f"{c!r} (such as {_sample(cells)})" for c, cells in [*columns.items()][:_SHOWN])
+        more = f"; and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
         raise DataError(
-            f"{name} has no column that looks like text. It has: {seen}. Say which: --text NAME --label NAME"
+            f"{name} has no column that looks like text. It has: {seen}{more}. "
+            "Say which: --text NAME --label NAME, or --image NAME for paths of pictures"
         )
     return _best(long, max(long.values()), lambda v: f"longest and mostly unique, {v:.0f} characters on average")
 
 
-def _label(columns: Columns) -> _Choice | None:
+def named_label(columns: Columns) -> Choice | None:
+    """Choose the label by its name: "Label", "labels", or "trueLabel" where its values are few."""
     named = _by_name(columns, LABEL_NAMES)
-    if named is not None:
-        return named
+    return named if named is not None else _by_word(_few_values(columns), LABEL_NAMES)
+
+
+def found_label(columns: Columns) -> Choice | None:
+    """Choose the label by content: the fewest distinct values, at least 2 and at most half as many as rows.
+
+    Three in four values must stand in two rows or more: one-offs are free text, or several labels joined.
+    """
+    few = {c: n for c, n in _few_values(columns).items() if not {c.lower(), *words(c)[-1:]} & set(NO_LABEL_NAMES)}
+    counts = {c: n for c, n in few.items() if _repeats(columns[c])}
+    return _best(counts, min(counts.values()), lambda v: f"fewest distinct values, {v:.0f}") if counts else None
+
+
+def _repeats(cells: list[str | None]) -> bool:
+    counts = Counter(clean_label(c) for c in cells if c is not None and c.strip())
+    return sum(1 for n in counts.values() if n > 1) * 4 >= 3 * len(counts)
+
+
+def _few_values(columns: Columns) -> dict[str, float]:
     counts: dict[str, float] = {}
     for column, cells in columns.items():
         filled = [clean_label(c) for c in cells if c is not None and c.strip()]
@@ -81,34 +115,48 @@ def _label(columns: Columns) -> _Choice | None:
         few = 2 <= distinct <= max(2, len(cells) // 2) and distinct < len(filled)
         if few and column.lower() not in NO_LABEL_NAMES:
             counts[column] = distinct
-    named = _by_word(counts, LABEL_NAMES)
-    if named is not None or not counts:
-        return named
-    return _best(counts, min(counts.values()), lambda v: f"fewest distinct values, {v:.0f}")
+    return counts
 
 
-def _best(scores: dict[str, float], best: float, why: Callable[[float], str]) -> _Choice:
+def only_numbers(columns: Columns) -> Choice | None:
+    """Choose the one column of numbers that is neither an id nor a count of the rows, for a number to predict."""
+    found = []
+    for column, cells in columns.items():
+        filled = [c for c in cells if c is not None and c.strip()]
+        named_else = {column.lower(), *words(column)[-1:]} & set(NO_LABEL_NAMES)
+        if len(set(filled)) > 1 and not named_else and all(map(is_number, filled)) and not _counts_up(filled):
+            found.append(column)
+    return Choice(found[0], "the only other column of numbers") if len(found) == 1 else None
+
+
+def _counts_up(filled: list[str]) -> bool:
+    steps = {float(b) - float(a) for a, b in pairwise(filled)}
+    return steps == {1.0}
+
+
+def _best(scores: dict[str, float], best: float, why: Callable[[float], str]) -> Choice:
     first, *others = [c for c, score in scores.items() if score == best]
-    return _Choice(first, why(best) + (", the first of equals" if others else ""), tuple(others))
+    return Choice(first, why(best) + (", the first of equals" if others else ""), tuple(others))
 
 
-def _by_name(columns: Iterable[str], names: tuple[str, ...]) -> _Choice | None:
+def _by_name(columns: Iterable[str], names: tuple[str, ...]) -> Choice | None:
     """Choose by the whole name ("Text", "labels"), in the order of `names`."""
     return _first([c for n in names for c in columns if c.lower() in (n, n + "s")], "by its name")
 
 
-def _by_word(columns: Iterable[str], names: tuple[str, ...]) -> _Choice | None:
+def _by_word(columns: Iterable[str], names: tuple[str, ...]) -> Choice | None:
     """Choose by the last word of a name: "review_text" and "reviewText" are texts, "text_id" is an id."""
-    return _first([c for n in names for c in columns if _words(c)[-1:] == [n]], "by a word of its name")
+    return _first([c for n in names for c in columns if words(c)[-1:] == [n]], "by a word of its name")
 
 
-def _first(columns: list[str], why: str) -> _Choice | None:
+def _first(columns: list[str], why: str) -> Choice | None:
     if not columns:
         return None
-    return _Choice(columns[0], why, tuple(columns[1:]))
+    return Choice(columns[0], why, tuple(columns[1:]))
 
 
-def _words(column: str) -> list[str]:
+def words(column: str) -> list[str]:
+    """Split a name into lower-case words: "trueLabel" and "true_label" give true, label."""
     return [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)]
 
 
@@ -120,11 +168,12 @@ def _filled(cells: list[str | None]) -> list[str]:
 def _is_wordy(cells: list[str | None]) -> bool:
     """Say whether most cells hold letters and are no codes: numbers, dates, ids, links and paths are not."""
     filled = _filled(cells)
-    words = [c for c in filled if any(x.isalpha() for x in c) and not _is_number(c)]
+    words = [c for c in filled if any(x.isalpha() for x in c) and not is_number(c)]
     return len(words) > len(filled) / 2 and sum(map(_is_code, words)) < 0.9 * len(words)
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Say whether Python reads a cell as a number, infinities and nan among them."""
     try:
         float(cell)  # "1e5", "nan" and "inf" have letters
     except ValueError:

@@ -17,9 +17,11 @@ from graft.errors import DataError, SecurityError, did_you_mean
 
 CAP = 2**31 - 1  # bytes after unpacking; csv's field limit is a C long, which holds no more on Windows
 CODE_SUFFIXES = (
-    ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz", ".dill",
+    ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".dill",
 )  # fmt: skip
+ARRAYS = ".npz"  # plain arrays are data, for readers.arrays to open, but never a table
 _CHUNK = 1 << 20
+MOST_NULS = 0.01  # of a text's characters; above, a binary file was taken for one
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 
@@ -79,7 +81,7 @@ def refuse_code(path: Path, data: bytes) -> None:
         found = f"a zip with {inner[0]!r} in it" + _first_global(inner[1])
     elif data.startswith(b"\x93NUMPY"):
         found = "a numpy file, which may hold pickled objects"
-    elif suffix_of(path) in CODE_SUFFIXES:
+    elif suffix_of(path) in (*CODE_SUFFIXES, ARRAYS):
         found = f"named {suffix_of(path)}, a format that may run code"
     if found:
         raise SecurityError(
@@ -90,8 +92,8 @@ def refuse_code(path: Path, data: bytes) -> None:
 def text_of(data: bytes, path: Path) -> str:
     """Decode utf-8 with or without a byte order mark.
 
-    Raises DataError with line, byte offset, offending byte, the likely encoding and the command that mends it;
-    NUL characters are refused too.
+    Raises DataError with line, byte offset, offending byte, the likely encoding and the command that mends it, and
+    for what has so many NUL characters that it is no text; a few of them stay in (`tables` replaces them).
     """
     wide = _wide_encoding(data)
     if wide:
@@ -101,9 +103,10 @@ def text_of(data: bytes, path: Path) -> str:
         text = data[mark:].decode("utf-8")
     except UnicodeDecodeError as e:
         raise _not_utf8(data, e.start + mark, _narrow_encoding(data), path) from e
-    if "\0" in text:
+    if text.count("\0") > MOST_NULS * len(text):
         line = _line(data, data.index(b"\0"))
-        raise DataError(f"{shown(path)}:{line} holds a NUL character; `tr -d '\\000'` removes them.")
+        share = f"{text.count(chr(0))} of its {len(text)} characters are"
+        raise DataError(f"{shown(path)}:{line} holds NUL characters, {share}; is it text? `tr -d '\\000'` removes them.")
     return text
 
 
@@ -149,7 +152,7 @@ def _zipped_pickle(data: bytes) -> tuple[str, bytes] | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
-                if name.lower().endswith(CODE_SUFFIXES):
+                if name.lower().endswith((*CODE_SUFFIXES, ARRAYS)):
                     with archive.open(name) as file:
                         return name, file.read(_CHUNK)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError):

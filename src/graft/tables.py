@@ -1,25 +1,27 @@
-"""Read csv, tsv, jsonl and parquet strictly, as text."""
+"""Read csv, tsv, jsonl, json, parquet, frames and records strictly, as text."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
-import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft import _cells
 from graft._columns import clean_label, guess
 from graft._intake import CAP, load, shown, suffix_of, text_of
 from graft.errors import DataError, some
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
-__all__ = ["Table", "clean_label", "from_frame", "from_records", "guess_columns", "read_table"]
+__all__ = [
+    "Table", "clean_label", "from_arrow", "from_frame", "from_records", "guess_columns", "read_json", "read_table",
+]  # fmt: skip
 
 POSSIBLE = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # each may be followed by .gz
 _BATCH = 1000  # rows of parquet at a time: one long cell, repeated, is told by its size before all are read
@@ -29,15 +31,19 @@ _HEADER = 1 << 20  # characters in which a csv's header must end for its delimit
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: every cell exactly as written, None where there is none.
+    """A table of text: every cell as written, None where there is none.
 
     `name` is the path as shown to people; `columns` have equal lengths; `lines` has the 1-based line where
-    each record starts in the file (the 1-based row for parquet and for data from memory).
+    each record starts in the file (the 1-based row for parquet and for data from memory). `blobs` are the
+    columns that hold what a picture may come as (bytes, structs of bytes and a path, Pillow pictures, arrays).
+    `mended` names the rows ("NAME:LINE (column)") in which a NUL became a blank or half of a surrogate pair U+FFFD.
     """
 
     name: str
     columns: dict[str, list[str | None]]
     lines: list[int]
+    blobs: dict[str, list[object]] = field(default_factory=dict)
+    mended: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -47,11 +53,12 @@ class Table:
         return f"{self.name}:{self.lines[i]}"
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, blobs: bool = False) -> Table:
     """Read one file by its suffix: csv, tsv, jsonl, ndjson or parquet, each also with .gz.
 
     A csv may be split by comma, semicolon or tab. Column names lose blanks around them and are in NFC. Numbers
-    of jsonl and parquet become their text, true and false their JSON words, nested values JSON text.
+    of jsonl and parquet become their text, true and false their JSON words, nested values JSON text. Columns of
+    bytes, as parquet may have them, are refused unless `blobs` are wanted.
     Raises DataError naming file and line for what is not strictly utf-8, rectangular, named and within 2 GB,
     and SecurityError for pickles, whatever they are called.
     """
@@ -62,47 +69,71 @@ def read_table(path: Path) -> Table:
     if not data or data.isspace():
         raise DataError(f"{name} is empty; give a file with a header and rows.")
     if kind == ".parquet":
-        return _parquet(name, data)
+        return _parquet(name, data, blobs)
     text = text_of(data, path)
     del data
     return _csv(name, text, prefers_tab=kind == ".tsv") if kind in (".csv", ".tsv") else _jsonl(name, text)
 
 
-def from_frame(frame: pd.DataFrame) -> Table:
-    """Turn a pandas frame into a table named "<frame>"; None, NaN, NaT and NA become None.
+def from_frame(frame: pd.DataFrame | pl.DataFrame, blobs: bool = False) -> Table:
+    """Turn a pandas or polars frame into a table named "<frame>"; None, NaN, NaT and NA become None.
 
     Integers that pandas made float because some are missing are written as integers again.
-    Raises DataError for duplicate or empty column names, bytes, and no rows. The frame is not changed.
+    Raises DataError for duplicate or empty column names, no rows, and bytes unless `blobs` are wanted. The frame
+    is not changed.
     """
     name = "<frame>"
     names = _names(name, [str(column) for column in frame.columns], "the frame")
-    columns: dict[str, list[str | None]] = {}
-    for at, column in enumerate(names):
-        series = frame.iloc[:, at]
-        values = [None if gone else v for v, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
-        columns[column] = _texts(name, column, values)
-    return _table(name, columns, list(range(1, len(frame) + 1)))
+    listed = (_series(frame, at) for at in range(len(names)))
+    return _from_values(name, dict(zip(names, listed, strict=True)), len(frame), blobs)
 
 
-def from_records(records: Sequence[Mapping[str, object] | tuple[object, object]]) -> Table:
-    """Turn a list of dicts, or of (text, label) pairs, into a table named "<records>".
+def _series(frame: Any, at: int) -> list[object]:
+    if type(frame).__module__.split(".")[0] == "polars":
+        return list(frame.to_series(at).to_list())
+    series = frame.iloc[:, at]
+    return [None if gone else v for v, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
 
-    Pairs give the columns "text" and "label"; keys that a dict lacks give None.
-    Raises DataError for anything else, naming the record by its 1-based position.
+
+def from_records(
+    records: Sequence[Mapping[str, object] | tuple[object, object]], blobs: bool = False, name: str = "<records>"
+) -> Table:
+    """Turn a list of dicts, or of (x, label) pairs, into a table named "<records>".
+
+    Pairs give the columns "text" and "label", with `blobs` "image" and "label" where they hold pictures; keys
+    that a dict lacks give None. Raises DataError for anything else, naming the record by its 1-based position.
     """
-    name = "<records>"
     rows: list[dict[str, object]] = []
+    seen = blobs and any(isinstance(r, (tuple, list)) and len(r) == 2 and _cells.is_blob(r[0]) for r in records)
     for line, record in enumerate(records, start=1):
         if isinstance(record, Mapping):
             keys = _names(name, [str(key) for key in record], f"record {line}")
             rows.append(dict(zip(keys, record.values(), strict=True)))
         elif isinstance(record, (tuple, list)) and len(record) == 2:
-            rows.append({"text": record[0], "label": record[1]})
+            rows.append({"image" if seen else "text": record[0], "label": record[1]})
         else:
-            raise DataError(f"{name}:{line} is a {type(record).__name__}: give dicts or (text, label) pairs.")
-    columns = {key: [row.get(key) for row in rows] for key in _union(rows)}
-    texts = {key: _texts(name, key, values) for key, values in columns.items()}
-    return _table(name, texts, list(range(1, len(rows) + 1)))
+            raise DataError(f"{name}:{line} is a {type(record).__name__}: give dicts or (x, label) pairs.")
+    return _from_values(name, {key: [row.get(key) for row in rows] for key in _union(rows)}, len(rows), blobs)
+
+
+def from_arrow(table: Any, name: str = "<table>", blobs: bool = False) -> Table:
+    """Turn a pyarrow Table into a table, as parquet is read. Raises DataError as `read_table` does."""
+    names = _names(name, table.column_names, "the schema")
+    _refuse_bytes(name, table.schema, blobs)
+    values = _arrow_values(name, table.to_batches(max_chunksize=_BATCH), len(names))
+    return _from_values(name, dict(zip(names, values, strict=True)), table.num_rows, blobs)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file strictly: utf-8, no key twice, numbers as they are written.
+
+    Raises DataError naming the file and the place, and SecurityError for pickles, whatever they are called.
+    """
+    text = text_of(load(path), path)
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{shown(path)} is not valid JSON: {e}. Mend it there.") from e
 
 
 def guess_columns(table: Table, text: str | None = None, label: str | None = None) -> tuple[str, str | None, str]:
@@ -194,7 +225,7 @@ def _json_row(where: str, written: str) -> dict[str, str | None]:
         hint = " A JSON array becomes lines by: jq -c '.[]' FILE" if written.lstrip().startswith("[") else ""
         raise DataError(f"{where} is a JSON {_json_kind(row)}, not an object.{hint}")
     names = _names(where, list(row), "the object")
-    return {key: _text(value) for key, value in zip(names, row.values(), strict=True)}
+    return {key: _cells.text(value) for key, value in zip(names, row.values(), strict=True)}
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -212,27 +243,32 @@ def _json_kind(value: object) -> str:
     return {list: "array", bool: "boolean", type(None): "null"}.get(type(value), "string or number")
 
 
-def _parquet(name: str, data: bytes) -> Table:
+def _parquet(name: str, data: bytes, blobs: bool) -> Table:
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped,unused-ignore]
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         names = _names(name, file.schema_arrow.names, "the schema")
-        for field in file.schema_arrow:
-            if _has_bytes(field.type):
-                raise DataError(f"{name}: column {field.name!r} holds bytes ({field.type}); write text as string.")
-        values = _parquet_values(name, file, len(names))
+        _refuse_bytes(name, file.schema_arrow, blobs)
+        values = _arrow_values(name, file.iter_batches(batch_size=_BATCH), len(names))
     except (pa.ArrowException, OSError, ValueError) as e:  # ValueError: text that is not utf-8 among them
         raise DataError(f"{name} is no readable parquet file: {e}. Write it again.") from e
-    columns = {key: _texts(name, key, cells) for key, cells in zip(names, values, strict=True)}
-    return _table(name, columns, list(range(1, len(values[0]) + 1 if values else 1)))
+    rows = len(values[0]) if values else 0
+    return _from_values(name, dict(zip(names, values, strict=True)), rows, blobs)
 
 
-def _parquet_values(name: str, file: Any, width: int) -> list[list[object]]:
+def _refuse_bytes(name: str, schema: Any, blobs: bool) -> None:
+    for field_ in schema:
+        held = _cells.arrow_holds(field_.type)
+        if held == "bytes" or (held and not blobs):
+            raise DataError(f"{name}: column {field_.name!r} holds bytes ({field_.type}); write text as string.")
+
+
+def _arrow_values(name: str, batches: Iterable[Any], width: int) -> list[list[object]]:
     values: list[list[object]] = [[] for _ in range(width)]
     size = 0
-    for batch in file.iter_batches(batch_size=_BATCH):
+    for batch in batches:
         size += batch.nbytes
         if size > CAP:
             raise DataError(f"{name} unpacks to more than {CAP} bytes; split it into smaller files.")
@@ -241,51 +277,16 @@ def _parquet_values(name: str, file: Any, width: int) -> list[list[object]]:
     return values
 
 
-def _has_bytes(kind: Any) -> bool:
-    import pyarrow.types as of  # type: ignore[import-untyped,unused-ignore]
-
-    if of.is_binary(kind) or of.is_large_binary(kind) or of.is_fixed_size_binary(kind) or of.is_binary_view(kind):
-        return True
-    if of.is_dictionary(kind):
-        return _has_bytes(kind.value_type)
-    return any(_has_bytes(kind.field(i).type) for i in range(kind.num_fields))
-
-
-def _texts(name: str, column: str, values: list[object]) -> list[str | None]:
-    """Turn a column's Python values into text; floats that are integers with gaps become integers again."""
-    values = [None if _is_missing(v) else v for v in values]
-    filled = [v for v in values if v is not None]
-    if len(filled) < len(values) and all(isinstance(v, float) and v.is_integer() for v in filled):
-        values = [int(v) if isinstance(v, float) else None for v in values]
-    try:
-        return [_text(value) for value in values]
-    except TypeError as e:
-        raise DataError(f"{name}: column {column!r} {e}; turn it into text first.") from e
-
-
-def _text(value: object) -> str | None:
-    """Return one cell as text. Raises TypeError for bytes."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return str.__str__(value)  # plain text of a subclass too, an enum's value and not its name
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        raise TypeError("holds bytes")
-    plain = getattr(value, "tolist", None)  # numpy's scalars and arrays
-    if plain is not None:
-        return _text(plain())
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (Mapping, list, tuple)):
-        return json.dumps(value, ensure_ascii=False, default=_text)
-    return str(value)
-
-
-def _is_missing(value: object) -> bool:
-    """Say whether a value is None, NaN, or pandas' NA or NaT (told by name: pandas may not be loaded)."""
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational):
-        return math.isnan(value)
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+def _from_values(name: str, values: Mapping[str, Sequence[object]], rows: int, blobs: bool) -> Table:
+    columns: dict[str, list[str | None]] = {}
+    kept: dict[str, list[object]] = {}
+    for key, listed in values.items():
+        texts, pictures = _cells.column(name, key, listed, blobs)
+        if texts is not None:
+            columns[key] = texts
+        elif pictures is not None:
+            kept[key] = pictures
+    return _table(name, columns, list(range(1, rows + 1)), kept)
 
 
 def _names(name: str, written: list[str], where: str) -> list[str]:
@@ -307,15 +308,21 @@ def _union(rows: Iterable[Mapping[str, object]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _table(name: str, columns: dict[str, list[str | None]], lines: list[int]) -> Table:
-    """Make the table; raises DataError without rows or columns, and for text that cannot be stored as utf-8."""
-    if not columns or not lines:
-        raise DataError(f"{name} has {len(lines)} rows and {len(columns)} columns; at least one of each is needed.")
+def _table(
+    name: str, columns: dict[str, list[str | None]], lines: list[int], blobs: dict[str, list[object]] | None = None
+) -> Table:
+    """Make the table, with what cannot be stored as utf-8 replaced; raises DataError without rows or columns."""
+    width = len(columns) + len(blobs or {})
+    if not width or not lines:
+        raise DataError(f"{name} has {len(lines)} rows and {width} columns; at least one of each is needed.")
+    mended = []
     for column, cells in columns.items():
-        for line, cell in zip(lines, cells, strict=True):
+        for i, cell in enumerate(cells):
             if cell and ("\0" in cell or not _is_storable(cell)):
-                raise DataError(f"{name}:{line}: column {column!r} holds a NUL or half of a surrogate pair; remove it.")
-    return Table(name, columns, lines)
+                mended.append(f"{name}:{lines[i]} ({column})")
+                whole = cell.replace("\0", " ").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                cells[i] = whole
+    return Table(name, columns, lines, blobs or {}, tuple(mended))
 
 
 def _is_storable(cell: str) -> bool:

@@ -1,0 +1,89 @@
+"""Columns that tell the label by themselves: an id, a date or a file name that leaks it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
+
+from graft.data import Note
+
+AUC = 0.98
+FEWEST, MOST = 30, 20_000  # rows looked at
+MOST_CLASSES = 50
+
+
+def leaks(columns: Mapping[str, Sequence[str | None]], y: Sequence[object], used: Container[str]) -> list[Note]:
+    """A warning that names the columns, not in `used`, of which one alone ranks the classes with an AUC above 0.98.
+
+    A column is tried as a number, and as a category by the class shares of the other rows with the same value
+    (leave-one-out target encoding, Micci-Barreca 2001). What a model is shown is not among them, so nothing is lost but
+    an early sign that rows of a class were gathered apart from the others.
+    """
+    labels = [v if isinstance(v, str) else "" for v in y]
+    counts = Counter(labels)
+    if len(labels) < FEWEST or not 2 <= len(counts) <= MOST_CLASSES or min(counts.values()) < 5:
+        return []
+    step = max(1, len(labels) // MOST)
+    truth = np.array(labels)[::step]
+    found = []
+    for name, cells in columns.items():
+        if name in used:
+            continue
+        some = list(cells)[::step]
+        auc = max(_numeric(some, truth), _category(some, truth))
+        if auc > AUC:
+            found.append(f"{name} (AUC {auc:.3f})")
+    if not found:
+        return []
+    text = f"{len(found)} other columns tell the label by themselves; the model is not shown them, but ask why they do"
+    return [Note("warning", text, tuple(found))]
+
+
+def _numeric(cells: Sequence[str | None], truth: np.ndarray) -> float:
+    """The mean AUC over classes of the column as a number, whichever way round; 0 where it is none."""
+    values = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        try:
+            values[i] = float(cell) if cell else np.nan
+        except ValueError:
+            return 0.0
+    if np.isnan(values).mean() > 0.1:
+        return 0.0
+    kept = np.isfinite(values)
+    classes = np.unique(truth[kept])
+    if len(classes) < 2:
+        return 0.0
+    each = [auc(values[kept], truth[kept] == c) for c in classes]
+    return float(np.mean([max(a, 1 - a) for a in each]))
+
+
+def _category(cells: Sequence[str | None], truth: np.ndarray) -> float:
+    """The mean AUC over classes of the column as a category; 0 where most values stand alone."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, cell in enumerate(cells):
+        rows[cell or ""].append(i)
+    if len(rows) > len(cells) / 2 or len(rows) < 2:
+        return 0.0
+    each = []
+    for c in np.unique(truth):
+        held = truth == c
+        share = np.zeros(len(cells))
+        for group in rows.values():
+            total, hits = len(group), int(held[group].sum())
+            share[group] = (hits - held[group] + held.mean()) / total  # of the others, with one row's worth of prior
+        each.append(auc(share, held))
+    return float(np.mean(each))
+
+
+def auc(values: np.ndarray, held: np.ndarray) -> float:
+    """Area under the ROC curve of values [n] for held [n] (bool), ties half; 0.5 without both."""
+    from scipy.stats import rankdata
+
+    positive = int(held.sum())
+    negative = len(held) - positive
+    if not positive or not negative:
+        return 0.5
+    ranks = rankdata(values)
+    return float((ranks[held].sum() - positive * (positive + 1) / 2) / (positive * negative))
