@@ -7,7 +7,7 @@ import inspect
 
 from typer.main import get_command
 
-from graft import registry
+from graft import measures, registry
 from graft.cli import app
 from graft.recipe import Recipe, Stage
 
@@ -26,6 +26,10 @@ def main() -> None:
             print(f"- **{name}** {registry.sentence(kind, name)}")
             if kind == "methods":
                 options(registry.load(kind, name))
+    print("\n## Measures\n\nNamed with `--measure`; the first of a kind of answer decides unasked.\n")
+    print("| measure | of | better | meaning |\n| --- | --- | --- | --- |")
+    for m in measures.table():
+        print(f"| `{m.name}` | {', '.join(sorted(m.kinds))} | {'less' if m.lower else 'more'} | {m.says} |")
 
 
 def commands() -> None:

@@ -223,8 +223,8 @@ def test_junk_and_loops_are_no_classes(photos: Path, fit_pictures: Callable[...,
     found = graft.load(tmp_path / "run")
     assert found.labels == ("disc", "square")
     assert sum(found.report["data"][p] for p in ("train", "valid", "test")) == 48
-    assert "links lead back" in said.err
-    assert "hold no picture" in said.err
+    assert "links" in said.err and "loop" in said.err
+    assert "no class: nothing" in said.err
 
 
 def test_a_pipe_named_as_a_picture_is_no_hang(photos: Path, fit_pictures: Callable[..., Said], tmp_path: Path) -> None:
@@ -708,7 +708,7 @@ def test_a_moved_data_folder_is_said_by_the_recipe(text_run: graft.Run, tmp_path
 def test_the_library_raises_what_the_command_says(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two classes"):
         graft.fit([("a b", "x"), ("c d", "x")], recipe="probe", out=tmp_path / "run", quiet=True)
-    with pytest.raises(graft.UsageError, match="a path, a frame or a list"):
+    with pytest.raises(graft.UsageError, match="a path, hf:NAME, a frame, a list"):
         graft.fit(3, out=tmp_path / "run")
 
 
@@ -730,7 +730,8 @@ def test_nothing_in_graft_unpickles() -> None:
         for line in p.read_text("utf-8").splitlines()
         if any(w in line.replace(".eval(", "").replace("pickletools", "") for w in wrong) and "exec_module" not in line
     ]
-    assert found == []
+    # Torchvision's own files, checked by hash, in a process of their own: the one place, and tensors alone.
+    assert found == ['_convert.py: state = torch.load(source, map_location="cpu", weights_only=True)']
 
 
 # ------------------------------------------------------------------ found by a second pair of eyes

@@ -118,7 +118,7 @@ def test_the_ladder_ran_in_order_and_says_what_it_left_out(picture_run: Run) -> 
 def test_a_recipe_with_every_number_is_written(text_run: Run) -> None:
     made = recipe.load_toml(text_run.folder / "recipe.toml")
     probe, tuned = made.rungs[0].stages
-    assert probe.methods == ("probe:l2=0.0",)
+    assert probe.methods == ("probe:l2=0.0,balance=false",)
     assert tuned.methods == ("finetune:depth=1,decay=0.8,head=10.0,norms_from=2000",)  # later defaults change nothing
     assert (tuned.epochs, tuned.view) == (2.0, "weak")
     assert tuned.lr
@@ -261,7 +261,7 @@ def test_every_kind_of_table_gives_the_same_data(reviews: Path, tmp_path: Path, 
         frame.to_json(file, orient="records", lines=True)
     else:
         frame.to_csv(file, index=False, sep="\t" if suffix == ".tsv" else ",")
-    found, wanted = (sources.task_for(f)[0].read(f, recipe.Recipe()) for f in (file, reviews))
+    found, wanted = (sources.task_for(f, recipe.Recipe())[0].read(f, recipe.Recipe()) for f in (file, reviews))
     for part in ("train", "valid", "test"):
         assert [(s.x, s.y) for s in getattr(found, part)] == [(s.x, s.y) for s in getattr(wanted, part)]
 

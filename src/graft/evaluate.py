@@ -13,6 +13,7 @@ from graft.tasks import Answers, Task
 
 RESAMPLES = 1000
 LEVEL = 0.95
+MOST_COUNTS = 20_000_000  # numbers in a table of resamples: 80 MB
 
 
 @dataclass(frozen=True)
@@ -40,75 +41,118 @@ class Paired:
 
 def truth_of(task: Task, samples: Sequence[Any]) -> list[Any]:
     """The targets of samples as `Task.measure` takes them."""
-    return [task.target(s, None) for s in samples]
+    return [task.truth(s) for s in samples]
 
 
-def scores(task: Task, decoded: Answers, truth: Answers, seed: int) -> dict[str, Score]:
+def scores(
+    task: Task, decoded: Answers, truth: Answers, seed: int, offsets: np.ndarray | None = None
+) -> dict[str, Score]:
     """Every measure with a percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3).
 
     Resampling cannot leave a share of 0 or 1, so there the interval is the exact one of the binomial
-    (Clopper and Pearson 1934).
+    (Clopper and Pearson 1934). A measure that is not defined on these samples is NaN.
     """
     n = len(truth)
-    values = task.measure(decoded, truth)
-    first = next(iter(values))
-    points = task.pointwise(decoded, truth)
-    table: dict[str, list[float]] = {k: [] for k in values}
     packed, true = np.asarray(decoded), np.asarray(truth)
-    for rows in _resamples(n, seed):
-        for name, value in task.measure(packed[rows], true[rows]).items():
-            table[name].append(value)
+    values = _values(task, packed, true, None, offsets)
+    table = _values(task, packed, true, seed, offsets)
+    points = task.pointwise(packed, true, offsets)
+    first = next(iter(values))
     found = {}
     for name, value in values.items():
-        low, high = _ends(np.asarray(table[name]))
-        if name == first and points is not None and points.min() == points.max():
+        low, high = _ends(table[name])
+        if name == first and points is not None and _is_constant_share(points):
             low, high = exact_share(int(points.sum()), n)
-        found[name] = Score(value, low, high, n)
+        found[name] = Score(float(value[0]), low, high, n)
     return found
 
 
-def score(task: Task, decoded: Answers, truth: Answers, seed: int) -> Score:
+def _values(
+    task: Task, decoded: np.ndarray, truth: np.ndarray, seed: int | None, offsets: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Every measure on the samples as they are (`seed` None: [1]), or on each resample [RESAMPLES]."""
+    if task.answer is not None:
+        if seed is None:
+            return task.resampled(decoded, truth, None, offsets)
+        parts = [task.resampled(decoded, truth, counts, offsets) for counts in _counts(len(truth), seed)]
+        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    rows = [np.arange(len(truth))] if seed is None else list(_resamples(len(truth), seed))
+    each = [task.measure(decoded[r], truth[r]) for r in rows]
+    return {k: np.array([m[k] for m in each]) for k in each[0]}
+
+
+def _is_constant_share(points: np.ndarray) -> bool:
+    return bool(points.min() == points.max() and points[0] in (0.0, 1.0))
+
+
+def score(task: Task, decoded: Answers, truth: Answers, seed: int, offsets: np.ndarray | None = None) -> Score:
     """The first measure alone; quick where it is a mean over samples."""
-    points = task.pointwise(decoded, truth)
+    points = task.pointwise(decoded, truth, offsets)
     if points is None:
-        return next(iter(scores(task, decoded, truth, seed).values()))
+        return next(iter(scores(task, decoded, truth, seed, offsets).values()))
     n = len(points)
-    if points.min() == points.max():
+    if _is_constant_share(points):
         low, high = exact_share(int(points.sum()), n)
     else:
-        low, high = _ends(np.array([points[rows].mean() for rows in _resamples(n, seed)]))
+        low, high = _ends(_means(points, seed))
     return Score(float(points.mean()), low, high, n)
 
 
-def paired(task: Task, a: Answers, b: Answers, truth: Answers, seed: int) -> Paired:
-    """Is a better than b? Paired bootstrap interval; p by McNemar's mid-p test where points are 0 or 1.
+def paired(
+    task: Task,
+    a: Answers,
+    b: Answers,
+    truth: Answers,
+    seed: int,
+    offsets: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+) -> Paired:
+    """a minus b in the first measure: paired bootstrap interval, and p of "a is not better".
 
-    Mid-p: Fagerland, Lydersen and Laake 2013. Elsewhere p is the share of resamples without a gain.
+    p is McNemar's mid-p (Fagerland, Lydersen and Laake 2013) where points are 0 or 1, else the share of
+    resamples in which a is not better. Less is better where the measure says so: p knows, the difference
+    stays a minus b.
     """
-    pa, pb = task.pointwise(a, truth), task.pointwise(b, truth)
+    a, b, truth = np.asarray(a), np.asarray(b), np.asarray(truth)
+    sign = -1.0 if task.lower() else 1.0
+    pa, pb = task.pointwise(a, truth, offsets[0]), task.pointwise(b, truth, offsets[1])
     if pa is None or pb is None:
-        return _paired_measures(task, np.asarray(a), np.asarray(b), np.asarray(truth), seed)
+        return _paired_measures(task, a, b, truth, seed, offsets, sign)
     d = pa - pb
-    gains = np.array([d[rows].mean() for rows in _resamples(len(d), seed)])
+    gains = _means(d, seed)
     low, high = _ends(gains)
-    if d.min() == d.max():  # resampling says nothing: what n equal outcomes leave open, at most
+    binary = set(np.unique(d)) <= {-1.0, 0.0, 1.0}
+    if binary and d.min() == d.max():  # resampling says nothing: what n equal outcomes leave open, at most
         open_share = 1 - ((1 - LEVEL) / 2) ** (1 / len(d))
         low, high = max(-1.0, float(d[0]) - open_share), min(1.0, float(d[0]) + open_share)
-    p = mid_p(int((d > 0).sum()), int((d < 0).sum())) if set(np.unique(d)) <= {-1.0, 0.0, 1.0} else _share(gains)
+    p = mid_p(int((sign * d > 0).sum()), int((sign * d < 0).sum())) if binary else _share(sign * gains)
     return Paired(float(d.mean()), low, high, p)
 
 
-def _paired_measures(task: Task, a: np.ndarray, b: np.ndarray, truth: np.ndarray, seed: int) -> Paired:
-    def first(decoded: np.ndarray, true: np.ndarray) -> float:
-        return next(iter(task.measure(decoded, true).values()))
+def _paired_measures(
+    task: Task,
+    a: np.ndarray,
+    b: np.ndarray,
+    truth: np.ndarray,
+    seed: int,
+    offsets: tuple[np.ndarray | None, np.ndarray | None],
+    sign: float,
+) -> Paired:
+    def first(decoded: np.ndarray, draw: int | None, of: np.ndarray | None) -> np.ndarray:
+        return next(iter(_values(task, decoded, truth, draw, of).values()))
 
-    gains = np.array([first(a[r], truth[r]) - first(b[r], truth[r]) for r in _resamples(len(truth), seed)])
+    gains = first(a, seed, offsets[0]) - first(b, seed, offsets[1])
     low, high = _ends(gains)
-    return Paired(first(a, truth) - first(b, truth), low, high, _share(gains))
+    whole = first(a, None, offsets[0])[0] - first(b, None, offsets[1])[0]
+    return Paired(float(whole), low, high, _share(sign * gains[np.isfinite(gains)]))
+
+
+def better(task: Task, pair: Paired) -> bool:
+    """Whether the difference is a gain at all, whatever its interval."""
+    return pair.difference < 0 if task.lower() else pair.difference > 0
 
 
 def _share(gains: np.ndarray) -> float:
-    return float((gains <= 0).mean())
+    return float((gains <= 0).mean()) if len(gains) else 1.0
 
 
 def mid_p(wins: int, losses: int) -> float:
@@ -137,8 +181,28 @@ def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
     return (draw.integers(0, n, size=n) for _ in range(RESAMPLES))
 
 
+def _counts(n: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row stands in each resample, some resamples at a time: [r, n], floats that measures can sum."""
+    at_once = max(1, MOST_COUNTS // n)
+    rows = _resamples(n, seed)
+    for start in range(0, RESAMPLES, at_once):
+        counts = np.zeros((min(at_once, RESAMPLES - start), n), dtype=np.float32)
+        for line in counts:
+            line += np.bincount(next(rows), minlength=n)
+        yield counts
+
+
+def _means(points: np.ndarray, seed: int) -> np.ndarray:
+    """The mean of the points [n] in each resample."""
+    return np.concatenate([counts @ points / len(points) for counts in _counts(len(points), seed)])
+
+
 def _ends(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 %, of those resamples in which the measure is defined."""
     tail = 100 * (1 - LEVEL) / 2
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan")
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
@@ -146,10 +210,9 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 # ------------------------------------------------------------------------------- classes in detail
 
 
-def confusion(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Counts [true class, predicted class]."""
-    classes = probabilities.shape[1]
-    flat = np.bincount(truth * classes + probabilities.argmax(axis=1), minlength=classes**2)
+def confusion(decided: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Counts [true class, predicted class] of class indices [n]."""
+    flat = np.bincount(truth * classes + decided, minlength=classes**2)
     return flat.reshape(classes, classes)
 
 
@@ -169,7 +232,7 @@ def per_class(table: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, f
 
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> dict[str, Any]:
     """Expected calibration error over equal bins of confidence (Guo et al. 2017, section 2), and the bins."""
-    confidence = probabilities.max(axis=1)
+    confidence = probabilities.max(axis=1)  # of the likeliest class, thresholds apart
     right = probabilities.argmax(axis=1) == truth
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     rows, ece = [], 0.0
@@ -184,8 +247,8 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) ->
     return {"ece": ece, "bins": rows}
 
 
-def worst(probabilities: np.ndarray, truth: np.ndarray, most: int = 20) -> list[int]:
+def worst(probabilities: np.ndarray, decided: np.ndarray, truth: np.ndarray, most: int = 20) -> list[int]:
     """Rows that were answered wrongly, the surest of them first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
-    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    wrong = np.flatnonzero(decided != truth)
+    order = np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")
     return [int(i) for i in wrong[order][:most]]

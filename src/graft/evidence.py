@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
 
-from graft import evaluate, ladder
+from graft import evaluate, ladder, thresholds
+from graft._wording import interval, is_lower_better, is_percent, number, spoken
+from graft.data import Sample
 from graft.evaluate import Paired, Score
 from graft.ladder import Arm
 from graft.session import Session
+from graft.tasks import Task
 
 MAJORITY = "majority"
+BASELINES = ("majority", "base_rates", "constant")
+"""The control without any knowledge, by kind of answer."""
 
 
 @dataclass
@@ -25,12 +30,14 @@ class Evidence:
     against: dict[str, Paired]
     chosen: str
     arms: dict[str, Arm]
+    offsets: dict[str, np.ndarray | None]
 
 
-def majority(labels: tuple[str, ...], train: list[str], n: int) -> np.ndarray:
-    """Always the shares of the training part, so the commonest class wins: [n, classes]."""
-    counts = np.array([train.count(label) for label in labels], dtype=np.float64)
-    return np.tile(counts / counts.sum(), (n, 1))
+def always(task: Task, train: Sequence[Sample], n: int) -> tuple[str, np.ndarray]:
+    """(name, answers [n, ...]) of the control that looks at nothing but the training targets."""
+    if task.answer is None:
+        raise NotImplementedError(f"{task.name} has no answer that is always the same")
+    return task.answer.baseline, task.answer.always(train, task.labels, n, task.measures[0].partition(":")[0])
 
 
 def gather(s: Session, arms: list[Arm]) -> Evidence:
@@ -42,15 +49,19 @@ def gather(s: Session, arms: list[Arm]) -> Evidence:
             by_name[rung.name] = s.timed(f"control {rung.name}", partial(ladder.run, s, rung.name, rung.stages))
     names = [chosen.name, *(r.name for r in ladder.control_rungs() if r.name != chosen.name)]
     answers = {name: s.timed("test", partial(ladder.test_answers, s, by_name[name])) for name in names}
-    answers[MAJORITY] = majority(s.task.labels, [x.y for x in s.data.train], len(s.data.test))
+    truth = evaluate.truth_of(s.task, s.data.valid)
+    offsets = {name: thresholds.choose(s.task, by_name[name].valid, truth, s.recipe.seed) for name in names}
+    baseline, same = always(s.task, s.data.train, len(s.data.test))
+    answers[baseline], offsets[baseline] = same, None
     truth = evaluate.truth_of(s.task, s.data.test)
-    scores = {name: evaluate.scores(s.task, a, truth, s.recipe.seed) for name, a in answers.items()}
+    scores = {name: evaluate.scores(s.task, a, truth, s.recipe.seed, offsets[name]) for name, a in answers.items()}
+    own = offsets[chosen.name]
     against = {
-        name: evaluate.paired(s.task, answers[chosen.name], a, truth, s.recipe.seed)
+        name: evaluate.paired(s.task, answers[chosen.name], a, truth, s.recipe.seed, (own, offsets[name]))
         for name, a in answers.items()
         if name != chosen.name
     }
-    return Evidence(answers, scores, against, chosen.name, by_name)
+    return Evidence(answers, scores, against, chosen.name, by_name, offsets)
 
 
 def verdict(
@@ -62,11 +73,15 @@ def verdict(
         return f"{words(name)} ({saw[name]})" if saw.get(name) else words(name)
 
     own = scores[chosen]
-    said = f"{named(chosen)} reaches {own.value:.1%} {measure} [{own.low:.1%}, {own.high:.1%}] on {own.n} test samples"
+    reach = interval(own.plain(), measure)
+    said = f"{named(chosen)} reaches {number(own.value, measure)} {spoken(measure)} [{reach}] on {own.n} test samples"
     parts = []
     for name, pair in against.items():
-        points = f"{100 * pair.difference:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"
-        what = "better than" if pair.low > 0 else "worse than" if pair.high < 0 else "not separable from"
+        unit = " points" if is_percent(measure) else ""
+        ends = interval(asdict(pair), measure, signed=True)
+        points = f"{number(pair.difference, measure, signed=True)}{unit} [{ends}]"
+        better, worse = (pair.high < 0, pair.low > 0) if is_lower_better(measure) else (pair.low > 0, pair.high < 0)
+        what = "better than" if better else "worse than" if worse else "not separable from"
         parts.append(f"{what} {named(name)} ({points})")
     return f"{said[0].upper()}{said[1:]}: {'; '.join(parts)}."
 
@@ -75,6 +90,9 @@ def words(name: str) -> str:
     """A rung's or control's name in words."""
     known = {
         MAJORITY: "always the commonest class",
+        "base_rates": "always the labels' shares",
+        "constant": "always the same number",
+        "balanced_probe": "the frozen probe with classes counted alike",
         "nearest_neighbour": "nearest neighbours on frozen features",
         "probe": "the frozen probe",
         "finetune": "fine-tuning",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +33,20 @@ KEPT = (
 
 @dataclass
 class Request:
-    """What a person asked for, before anything was read."""
+    """What a person asked for, before anything was read; `given` are fields of the recipe."""
 
     data: Any
-    backbone: str = "auto"
+    given: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | Path | None = None
     set: Sequence[str] = ()
     budget: str | float | None = None
-    seed: int | None = None
     out: str | Path | None = None
     zoo: str | Path | None = None
-    device: str = "auto"
+    architecture: str = ""
     resume: bool = False
     overwrite: bool = False
     plugins: Sequence[str | Path] = ()
-    task: str = "auto"
-    text: str = ""
-    label: str = ""
-    max_bad: float | None = None
+    tensorboard: str | Path | None = None
     started: float = field(default_factory=time.monotonic)
 
 
@@ -58,48 +54,50 @@ def fit(
     data: Any,
     *,
     backbone: str = "auto",
+    architecture: str = "",
     recipe: str | Path | None = None,
     set: Sequence[str] = (),
     budget: str | float | None = None,
+    measure: str = "",
     seed: int | None = None,
     out: str | Path | None = None,
     zoo: str | Path | None = None,
     device: str = "auto",
+    precision: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
     plugins: Sequence[str | Path] = (),
     task: str = "auto",
     text: str = "",
+    image: str = "",
     label: str = "",
+    group: str = "",
+    domain: str = "",
+    time: str = "",
+    split: str = "",
     max_bad: float | None = None,
+    unknown: str = "refuse",
+    drop_unlabelled: bool = False,
+    frames: str = "first",
+    tensorboard: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Choose a pretrained model for the data, carry it over, prove that it helped, and write a run folder.
 
-    `data` is a folder of class folders, a table with texts and labels, a frame, a list of (x, label), or a
-    `recipe.toml` of an earlier run. `recipe` ("probe > finetune:depth=2") runs that and the controls, with no
-    clock; without it rungs are climbed for `budget` (seconds, or "5m"). `out` is the run folder.
+    `data` is a folder of class folders, a table with texts or paths of pictures, an npz, `hf:NAME`, a frame, a
+    Hugging Face data set, a list of (x, label), or a `recipe.toml` of an earlier run; `text`, `image`, `label`,
+    `group`, `domain`, `time` and `split` name columns where guessing is not wanted. `recipe`
+    ("probe > finetune:depth=2") runs that and the controls, with no clock; without it rungs are climbed for
+    `budget` (seconds, or "5m"). `measure` decides between rungs. `out` is the run folder.
 
     Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
     """
-    request = Request(
-        data,
-        backbone,
-        recipe,
-        set,
-        budget,
-        seed,
-        out,
-        zoo,
-        device,
-        resume,
-        overwrite,
-        plugins,
-        task,
-        text,
-        label,
-        max_bad,
-    )
+    given = {
+        "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
+        "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain, "time": time,
+        "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
+    }  # fmt: skip
+    request = Request(data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, plugins, tensorboard)
     return start(request, Voice(quiet))
 
 
@@ -108,7 +106,7 @@ def start(request: Request, voice: Voice) -> Run:
     for file in request.plugins:
         registry.plugin(file)
     asked, source, budget = settle(request)
-    chosen_task, why = sources.task_for(source, asked.task)
+    chosen_task, why = sources.task_for(source, asked)
     _check_methods(asked, chosen_task)
     if asked.backbone != "auto":
         split(asked.backbone)  # an unknown source is said before any work
@@ -127,8 +125,11 @@ def start(request: Request, voice: Voice) -> Run:
             data = chosen_task.read(source, asked)
             _tell(data, voice)
             named = replace(asked, task=chosen_task.name)
-            session = Session(place, voice, named, chosen_task, data, clock, decisions, device)
+            own_ladder = request.recipe is None and not _is_recipe(request.data)
+            session = Session(place, voice, named, chosen_task, data, clock, decisions, device, own_ladder)
             _same_request(session)
+            if own_ladder and len(asked.rungs) > 1:
+                session.recipe = replace(named, rungs=ladder.for_data(chosen_task, data.train, asked.rungs))
             write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
             _work(session, request, out)
         except GraftError as e:
@@ -142,8 +143,10 @@ def start(request: Request, voice: Voice) -> Run:
 def _work(s: Session, request: Request, out: Path) -> None:
     """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
     ranked = s.timed("rank", lambda: _choose(s, request))
+    _tell_notes(s.origin().notes(s.data.train), s)
     seen = _seen_before(s)
     arms, left_out = ladder.climb(s)
+    s.data.notes += s.timed("suspects", lambda: ladder.suspects(s, arms))
     shown = evidence.gather(s, arms)
     said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
     model = ladder.model_of(s, shown.arms[shown.chosen])
@@ -158,7 +161,15 @@ def _work(s: Session, request: Request, out: Path) -> None:
     if not (s.folder / "log.jsonl").exists():
         write_whole(s.folder / "log.jsonl", "")
     controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
-    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT)
+    offsets = outcome.thresholds(s, shown)
+    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets)
+
+
+def _tell_notes(notes: Sequence[Note], s: Session) -> None:
+    """Keep notes that came up after reading, and say them."""
+    s.data.notes.extend(notes)
+    for n in notes:
+        s.voice.say(f"  {n.text}")
 
 
 def _seen_before(s: Session) -> set[int]:
@@ -183,7 +194,7 @@ def _seen_before(s: Session) -> set[int]:
 
 def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     """(recipe as far as it is known, resolved source, budget). Raises UsageError."""
-    if isinstance(request.data, str | Path) and str(request.data).endswith(".toml"):
+    if _is_recipe(request.data):
         asked = recipe.load_toml(Path(request.data))
         if asked.plugins and not request.plugins:
             raise UsageError(
@@ -208,6 +219,10 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     return asked, source, budget
 
 
+def _is_recipe(data: Any) -> bool:
+    return isinstance(data, str | Path) and str(data).endswith(".toml")
+
+
 def _check_names(asked: Recipe) -> None:
     """Names of rungs are those of answers in the report: each once, and a control's name for that control alone."""
     names = [r.name for r in asked.rungs]
@@ -220,19 +235,29 @@ def _check_names(asked: Recipe) -> None:
             raise UsageError(f"a rung cannot be called {rung.name!r}: that is a control; give it another name")
     if not 0 <= asked.max_bad <= 1:
         raise UsageError(f"--max-bad {asked.max_bad:g}: a share between 0 and 1 is expected")
+    for key, possible in (
+        ("unknown", ("refuse", "drop")), ("frames", ("first", "all")), ("precision", ("auto", "fp32", "bf16")),
+    ):  # fmt: skip
+        if getattr(asked, key) not in possible:
+            raise UsageError(f"--{key} {getattr(asked, key)}: possible are {', '.join(possible)}")
     if abs(asked.seed) >= 2**63:
         raise UsageError(f"--seed {asked.seed}: a number of at most 63 bits is expected")
 
 
 def _given(request: Request) -> dict[str, Any]:
-    """What the request says over the recipe's own values."""
+    """What the request says over the recipe's own values: everything that is not as it would be unasked."""
+    kinds = {f.name: (str(f.type), f.default) for f in fields(Recipe)}
     given: dict[str, Any] = {}
-    for key, open_value in (("backbone", "auto"), ("device", "auto"), ("task", "auto"), ("text", ""), ("label", "")):
-        if getattr(request, key) != open_value:
-            given[key] = getattr(request, key)
-    for key in ("seed", "max_bad"):
-        if getattr(request, key) is not None:
-            given[key] = recipe.coerce("int" if key == "seed" else "float", getattr(request, key), key)
+    for key, value in request.given.items():
+        kind, unasked = kinds[key]
+        if value is not None and value != unasked:
+            given[key] = recipe.coerce(kind, value, f"--{key.replace('_', '-')}")
+    if request.given.get("seed") is not None:  # also where it is the usual one, but the recipe's is not
+        given["seed"] = recipe.coerce("int", request.given["seed"], "--seed")
+    if request.architecture:
+        from graft.backbones.local import with_architecture
+
+        given["backbone"] = with_architecture(str(given.get("backbone", "")), request.architecture)
     if request.plugins:
         given["plugins"] = tuple(str(Path(p).resolve()) for p in request.plugins)
     return given
@@ -302,9 +327,8 @@ def _same_request(s: Session) -> None:
 
 def _tell(data: Data, voice: Voice) -> None:
     """What was read and what was assumed, in a few lines."""
-    voice.say(
-        f"  {len(data.labels)} classes; {len(data.train)} train, {len(data.valid)} validation, {len(data.test)} test"
-    )
+    what = f"{len(data.labels)} labels; " if data.labels else ""
+    voice.say(f"  {what}{len(data.train)} train, {len(data.valid)} validation, {len(data.test)} test")
     for n in data.notes:
         if n.kind == "found":
             voice.say(f"  {n.text}")

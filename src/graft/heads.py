@@ -1,4 +1,4 @@
-"""Heads for class scores: a linear layer, and a vote of nearest neighbours."""
+"""Heads: a linear layer, and the answer of nearest neighbours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graft.model import Batch, Features
 
 
 class LinearHead(nn.Module):
-    """Class scores as a linear function of pooled features: [b, d] -> [b, classes]."""
+    """Scores as a linear function of pooled features: [b, d] -> [b, classes] (for numbers: one, in standard units)."""
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
@@ -29,45 +29,50 @@ class LinearHead(nn.Module):
 
 
 class NeighbourHead(nn.Module):
-    """Log-shares of the k most similar training samples, by cosine: [b, d] -> [b, classes].
+    """The answer of the k most similar training samples, by cosine: [b, d] -> [b, outputs].
 
-    Votes are weighted by exp(similarity / temperature), as in instance discrimination (Wu et al. 2018,
-    section 3.4).
+    Log-shares for classes, log-odds of the shares for labels, the mean for numbers. Votes are weighted by
+    exp(similarity / temperature), as in instance discrimination (Wu et al. 2018, section 3.4).
     """
 
     bank: torch.Tensor
     votes: torch.Tensor
 
-    def __init__(self, n: int, dim: int, classes: int, k: int, temperature: float = 0.07) -> None:
+    def __init__(
+        self, n: int, dim: int, classes: int, k: int, temperature: float = 0.07, answers: str = "classes"
+    ) -> None:
         super().__init__()
-        self.k, self.temperature = k, temperature
+        self.k, self.temperature, self.answers = k, temperature, answers
         self.register_buffer("bank", torch.zeros(n, dim))
         self.register_buffer("votes", torch.zeros(n, classes))
 
     def forward(self, features: Features, batch: Batch | None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         similar = F.normalize(features.pooled, dim=1) @ self.bank.T  # [b, n]
-        return neighbour_scores(similar, self.votes, self.k, self.temperature), {}
+        return neighbour_scores(similar, self.votes, self.k, self.temperature, self.answers), {}
 
     def describe(self) -> dict[str, Any]:
         n, dim = self.bank.shape
-        classes = self.votes.shape[1]
         return {
-            "kind": "neighbour",
-            "n": n,
-            "dim": dim,
-            "classes": classes,
-            "k": self.k,
-            "temperature": self.temperature,
-        }
+            "kind": "neighbour", "n": n, "dim": dim, "classes": self.votes.shape[1], "k": self.k,
+            "temperature": self.temperature, "answers": self.answers,
+        }  # fmt: skip
 
 
-def neighbour_scores(similar: torch.Tensor, votes: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
-    """Log-shares [b, classes] from similarities [b, n] and votes [n, classes]."""
+def neighbour_scores(
+    similar: torch.Tensor, votes: torch.Tensor, k: int, temperature: float, answers: str = "classes"
+) -> torch.Tensor:
+    """Scores [b, outputs] from similarities [b, n] and votes [n, outputs]; see NeighbourHead."""
     top, index = similar.topk(min(k, similar.shape[1]), dim=1)
     weight = F.softmax(top / temperature, dim=1)  # [b, k]
-    share = (weight.unsqueeze(2) * votes[index]).sum(dim=1)  # [b, classes]
-    classes = votes.shape[1]
-    return ((share * top.shape[1] + 1 / classes) / (top.shape[1] + 1)).log()  # one vote spread over all classes
+    share = (weight.unsqueeze(2) * votes[index]).sum(dim=1)  # [b, outputs]
+    if answers == "numbers":
+        return share
+    seen, outputs = top.shape[1], votes.shape[1]
+    if answers == "labels":
+        base = votes.mean(dim=0).clamp(1e-3, 1 - 1e-3)
+        smooth = (share * seen + base) / (seen + 1)  # one vote of the base rates
+        return smooth.logit()
+    return ((share * seen + 1 / outputs) / (seen + 1)).log()  # one vote spread over all classes
 
 
 class SourceHead(nn.Module):

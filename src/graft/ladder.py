@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,19 +16,25 @@ import numpy as np
 from torch import nn
 
 from graft import defaults, evaluate, features, recipe, storage, train
+from graft._wording import interval, is_percent, number
 from graft.backbones import _weights
+from graft.data import Note, Sample
 from graft.evaluate import Score
 from graft.files import read_json, slug, write_json, write_whole
 from graft.loading import length
 from graft.model import Model
 from graft.recipe import Rung, Stage
 from graft.session import Session
+from graft.suspects import likely_wrong
+from graft.tasks import Task
 
 ALPHA = 0.05  # one-sided level at which a costlier rung counts as better
 FEWEST_STEPS = 24  # a training rung that cannot make so many is not started
 LOOK_SHARE = 0.4  # of what is left, at most, for frozen features
 FEWEST_LOOKED_AT = 200  # training samples, however slow the machine
 REPORT_SECONDS = 8.0  # kept back for measuring and writing at the end
+IMBALANCE = 3  # of the largest class to the smallest, from which counting classes alike is tried
+BALANCED = "balanced_probe"
 LADDER = ("nearest_neighbour", "probe", "finetune", "probe > finetune")
 
 
@@ -72,6 +79,17 @@ def rungs() -> tuple[Rung, ...]:
     return tuple(Rung(name_of(stages), stages) for stages in parsed)
 
 
+def for_data(task: Task, train_part: Sequence[Sample], usual: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    """The ladder for these data: with classes of very different size, also a probe that counts them alike."""
+    if task.outputs != "classes":
+        return usual
+    counts = Counter(s.y for s in train_part)
+    if max(counts.values()) < IMBALANCE * min(counts.values()):
+        return usual
+    balanced = Rung(BALANCED, recipe.parse_stages("probe:balance=true"))
+    return (*usual[:2], balanced, *usual[2:])
+
+
 def control_rungs() -> tuple[Rung, ...]:
     """The rungs that stand beside every chosen model as controls."""
     return rungs()[:2]
@@ -92,7 +110,8 @@ def climb(s: Session) -> tuple[list[Arm], list[dict[str, str]]]:
         arm = s.timed(rung.name, partial(run, s, rung.name, stages, plan.get("seconds")))
         arms.append(arm)
         best = _compare(s, best, arm)
-        s.voice.say(f"  {arm.name}: {arm.score.value:.1%} on validation ({arm.seconds:.0f} s). {arm.why}")
+        said = number(arm.score.value, s.task.measures[0])
+        s.voice.say(f"  {arm.name}: {said} on validation ({arm.seconds:.0f} s). {arm.why}")
     assert best is not None
     for arm in arms:
         arm.kept = arm is best
@@ -106,8 +125,11 @@ def _compare(s: Session, best: Arm | None, arm: Arm) -> Arm:
         return arm
     truth = evaluate.truth_of(s.task, s.data.valid)
     pair = evaluate.paired(s.task, arm.valid, best.valid, truth, s.recipe.seed)
-    said = f"{100 * pair.difference:+.1f} points [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}] against {best.name}"
-    if pair.p < ALPHA or (best.cost() >= arm.cost() and pair.difference > 0):
+    name = s.task.measures[0]
+    unit = " points" if is_percent(name) else ""
+    reach = interval(asdict(pair), name, signed=True)
+    said = f"{number(pair.difference, name, signed=True)}{unit} [{reach}] against {best.name}"
+    if pair.p < ALPHA or (best.cost() >= arm.cost() and evaluate.better(s.task, pair)):
         what = "better" if pair.p < ALPHA else "higher at the same cost"
         arm.why = f"{what}: {said}, p {'< 0.001' if pair.p < 0.001 else format(pair.p, '.3f')}"
         best.why = f"{best.why}; replaced by {arm.name}"
@@ -122,7 +144,10 @@ def _compare(s: Session, best: Arm | None, arm: Arm) -> Arm:
 def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dict[str, Any]:
     """The stages of a rung with all their numbers, or why it is left out. Made once, then kept."""
     n, modality = len(s.data.train), s.task.modality
-    stages = tuple(defaults.resolve(stage, modality, n) for stage in rung.stages)
+    plain = rung.stages
+    if best is not None and best.name == BALANCED and s.own_ladder:
+        plain = tuple(_balanced(stage) for stage in plain)  # it helped: go on with it
+    stages = tuple(defaults.resolve(stage, modality, n) for stage in plain)
     trained = [i for i, stage in enumerate(stages) if not train.solves(stage)]
     if s.clock.budget is not None:
         limit = s.decisions.once("limit", lambda: _limit(s))
@@ -130,7 +155,7 @@ def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dic
     plan: dict[str, Any] = {"stages": [recipe.plain_stage(stage) for stage in stages]}
     if s.clock.budget is None or not trained:
         return plan
-    if best is not None and best.score.value == 1.0:
+    if best is not None and best.score.value == (0.0 if s.task.lower() else 1.0):
         return {"skip": f"{best.name} makes no mistake on validation: nothing more helps"}
     step, answer = s.decisions.once("speed", lambda: _speed(s, stages[trained[0]]))
     later = sum(1 for r in rest if any(not train.solves(x) for x in r.stages))
@@ -152,6 +177,15 @@ def _plan(s: Session, rung: Rung, best: Arm | None, rest: Sequence[Rung]) -> dic
         )
         plan["stages"] = [recipe.plain_stage(x) for x in stages]
     return {**plan, "seconds": room}
+
+
+def _balanced(stage: Stage) -> Stage:
+    """The stage with every class counted alike."""
+    if train.solves(stage):
+        methods = tuple("probe:balance=true" if m.partition(":")[0] == "probe" else m for m in stage.methods)
+    else:
+        methods = (*stage.methods, "balance")
+    return replace(stage, methods=methods)
 
 
 def _limit(s: Session) -> int:
@@ -197,6 +231,17 @@ def _speed(s: Session, stage: Stage) -> tuple[float, float]:
     start = time.monotonic()
     model.predict(some, s.task)
     return 1.1 * sum(steps) / len(steps), (time.monotonic() - start) / len(some)
+
+
+def suspects(s: Session, arms: Sequence[Arm]) -> list[Note]:
+    """Training labels that a probe contradicts, on the samples whose frozen features are at hand anyway."""
+    frozen = next((a for a in arms if a.frozen and a.stages), None)
+    if frozen is None or s.task.outputs != "classes":
+        return []
+    data = train.limited(s.data, frozen.stages[0], s.recipe.seed)
+    table = features.extract(s.origin(), data.train)
+    y = s.task.collate([s.task.target(x, None) for x in data.train])
+    return likely_wrong(table.pooled, y, data.train, s.task.labels)
 
 
 # -------------------------------------------------------------------------------------------- arms

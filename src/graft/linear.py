@@ -1,4 +1,4 @@
-"""Logistic regression on features: L-BFGS, with the penalty chosen by cross-validation."""
+"""Linear models on features (logistic, one-vs-rest, ridge): L-BFGS, the penalty chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # strong to we
 FOLDS = 5
 ALONE = 500_000  # numbers in the features up to which one thread is quicker than several
 MOST_ROWS = 3000  # the penalty is chosen on at most so many samples
+LOSSES = ("softmax", "sigmoid", "square")
+"""softmax: one of several classes; sigmoid: labels that hold or not, each for itself; square: numbers (ridge)."""
 
 
 @dataclass(frozen=True)
@@ -30,41 +32,66 @@ class Linear:
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """Out-of-fold class probabilities [n, c] at the best penalty; `rows` are the samples they are of."""
+    """Out-of-fold answers [n, c] (probabilities, or values) at the best penalty; `rows` are the samples they are of."""
 
-    probabilities: torch.Tensor
+    answers: torch.Tensor
     rows: torch.Tensor
     l2: float
 
 
-def fit(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None, l2: float | None = None) -> Linear:
-    """Fit on features x [n, d] and class probabilities y [n, c], sample weights [n].
+def fit(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    l2: float | None = None,
+    loss: str = "softmax",
+) -> Linear:
+    """Fit on features x [n, d] and targets y [n, c] (probabilities, 0 and 1, or numbers), sample weights [n].
 
     Features are standardised inside, so one grid of penalties serves every backbone; without `l2` the
-    penalty is the one with the least cross-validated log-loss.
+    penalty is the one with the least cross-validated loss. `loss` is one of LOSSES.
     """
     weight = torch.ones(len(x)) if weight is None else weight
     if l2 is None:
-        l2 = cross_validate(x, y, weight).l2
-    return _path(x, y, weight, [p for p in PENALTIES if p > l2] + [l2])[-1]
+        l2 = cross_validate(x, y, weight, loss=loss).l2
+    return _path(x, y, weight, [p for p in PENALTIES if p > l2] + [l2], loss)[-1]
 
 
 def cross_validate(
-    x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None, penalties: Sequence[float] = PENALTIES
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    penalties: Sequence[float] = PENALTIES,
+    loss: str = "softmax",
 ) -> CrossValidated:
     """Choose the penalty by stratified folds (fixed, not drawn from a run's seed)."""
     weight = torch.ones(len(x)) if weight is None else weight
     rows = _some_rows(y)
     x, y, weight = x[rows], y[rows], weight[rows]
-    fold = _folds(y)
+    fold = _folds(y, loss)
     held = torch.zeros(len(penalties), len(x), y.shape[1], dtype=torch.float64)
     for k in range(int(fold.max()) + 1):
         out, kept = fold == k, fold != k
-        for i, fitted in enumerate(_path(x[kept], y[kept], weight[kept], penalties)):
-            held[i, out] = F.softmax(fitted(x[out]).double(), dim=1)
-    losses = -(y.double() * held.clamp_min(1e-12).log()).sum(dim=2)  # [penalties, n]
+        for i, fitted in enumerate(_path(x[kept], y[kept], weight[kept], penalties, loss)):
+            held[i, out] = fitted(x[out]).double()
+    losses = torch.stack([_loss(h, y.double(), loss) for h in held])  # [penalties, n]
     best = int((losses * weight.double()).mean(dim=1).argmin())
-    return CrossValidated(held[best], rows, float(penalties[best]))
+    return CrossValidated(_answers(held[best], loss), rows, float(penalties[best]))
+
+
+def _loss(scores: torch.Tensor, y: torch.Tensor, loss: str) -> torch.Tensor:
+    """[n] from scores and targets [n, c]."""
+    if loss == "softmax":
+        return F.cross_entropy(scores, y, reduction="none")
+    if loss == "sigmoid":
+        return F.binary_cross_entropy_with_logits(scores, y, reduction="none").sum(dim=1)
+    return (scores - y).square().sum(dim=1) / 2
+
+
+def _answers(scores: torch.Tensor, loss: str) -> torch.Tensor:
+    if loss == "softmax":
+        return F.softmax(scores, dim=1)
+    return scores.sigmoid() if loss == "sigmoid" else scores
 
 
 def _some_rows(y: torch.Tensor) -> torch.Tensor:
@@ -74,23 +101,33 @@ def _some_rows(y: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(order).sort().values
 
 
-def _folds(y: torch.Tensor) -> torch.Tensor:
-    """A fold for each row [n]; every class is dealt out in turn, so folds hold equal shares of it."""
+def _folds(y: torch.Tensor, loss: str) -> torch.Tensor:
+    """A fold for each row [n]; every class is dealt out in turn, so folds hold equal shares of it.
+
+    Of several labels the rarest stands for a row; numbers are dealt out by size.
+    """
     n = len(y)
     fold = torch.empty(n, dtype=torch.long)
     order = torch.from_numpy(rng("linear", "folds").permutation(n))
-    by_class = order[y[order].argmax(dim=1).argsort(stable=True)]
+    if loss == "softmax":
+        key = y[order].argmax(dim=1)
+    else:
+        key = (y[order] / y.sum(dim=0).clamp_min(1)).argmax(dim=1) if loss == "sigmoid" else y[order, 0]
+    by_class = order[key.argsort(stable=True)]
     fold[by_class] = torch.arange(n) % min(FOLDS, n)
     return fold
 
 
-def _path(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalties: Sequence[float]) -> list[Linear]:
+def _path(
+    x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalties: Sequence[float], loss: str
+) -> list[Linear]:
     """Fits along falling penalties. Where n < d the fit is done in the n dimensions that the data span.
 
     The penalised optimum lies in the span of the rows (representer theorem), so nothing is lost.
     """
-    mean = x.mean(dim=0)
-    std = x.std(dim=0, unbiased=False)
+    share = (weight / weight.sum()).unsqueeze(1)  # a weight counts as that many copies of its row
+    mean = (share * x).sum(dim=0)
+    std = (share * (x - mean).square()).sum(dim=0).sqrt()
     std = torch.where(std > 1e-6 * (1 + mean.abs()), std, torch.ones_like(std))
     z = ((x - mean) / std).double()
     basis = None
@@ -101,15 +138,17 @@ def _path(x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, penalties: Seq
     params = torch.zeros(y.shape[1], z.shape[1] + 1, dtype=torch.float64)
     found = []
     for l2 in penalties:
-        params = _lbfgs(z / scale, y.double(), weight.double(), l2 / 10, params)
+        params = _lbfgs(z / scale, y.double(), weight.double(), l2 / 10, params, loss)
         w, b = params[:, :-1] / scale, params[:, -1]
         w = (w @ basis if basis is not None else w) / std
         found.append(Linear(w.to(x.dtype), (b - w @ mean.double()).to(x.dtype), float(l2)))
     return found
 
 
-def _lbfgs(z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, start: torch.Tensor) -> torch.Tensor:
-    """Minimise mean(weight x cross-entropy) + l2/2 |w|^2 from `start`; parameters [c, d + 1], bias last."""
+def _lbfgs(
+    z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, start: torch.Tensor, kind: str
+) -> torch.Tensor:
+    """Minimise mean(weight x loss) + l2/2 |w|^2 from `start`; parameters [c, d + 1], bias last."""
     threads = torch.get_num_threads()
     if z.numel() < ALONE:  # threads with so little to do spend their time on waiting for each other
         torch.set_num_threads(1)
@@ -121,7 +160,7 @@ def _lbfgs(z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, l2: float, st
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         w, b = params[:, :-1], params[:, -1]
-        loss = (weight * F.cross_entropy(z @ w.T + b, y, reduction="none")).mean() + l2 / 2 * w.square().sum()
+        loss = (weight * _loss(z @ w.T + b, y, kind)).mean() + l2 / 2 * w.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

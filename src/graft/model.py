@@ -14,7 +14,7 @@ from torch import nn
 from graft.errors import UsageError
 
 if TYPE_CHECKING:
-    from graft.data import Sample
+    from graft.data import Note, Sample
     from graft.tasks import Task
 
 
@@ -170,6 +170,10 @@ class Backbone(nn.Module):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """JSON-able values from which the source's `build` makes the same module again, without weights."""
+
+    def notes(self, samples: Sequence[Sample]) -> list[Note]:
+        """What a person should know of how these samples fit what the backbone takes (cut texts, unknown words)."""
+        return []
 
     def assets(self) -> dict[str, bytes]:
         """Files that `build` needs besides the description (a tokenizer), by name."""

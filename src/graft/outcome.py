@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
-import io
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graft import evaluate, evidence, recipe, storage, train
+from graft import details, evaluate, evidence, measures, recipe, storage, train
 from graft.data import Data, Sample
 from graft.evidence import Evidence
-from graft.ladder import Arm
+from graft.ladder import Arm, control_rungs
 from graft.model import Card
 from graft.ranking import Ranking
 from graft.recipe import Rung
@@ -34,7 +32,10 @@ def repeatable(s: Session, arms: list[Arm]) -> str:
 
 
 def predictions(s: Session, found: Evidence) -> Any:
-    """A table [id, split, model, truth, score_LABEL ...]: validation of every rung, test of the chosen and controls."""
+    """A table [id, split, model, truth, score_LABEL ...]: validation of every rung, test of the chosen and controls.
+
+    Numbers have `prediction` instead of scores; several labels are a list.
+    """
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {k: [] for k in ("id", "split", "model", "truth")}
@@ -45,9 +46,11 @@ def predictions(s: Session, found: Evidence) -> Any:
         columns["id"].extend(x.id for x in samples)
         columns["split"].extend([split] * len(samples))
         columns["model"].extend([model] * len(samples))
-        columns["truth"].extend(x.y for x in samples)
+        columns["truth"].extend(list(x.y) if isinstance(x.y, tuple) else x.y for x in samples)
         blocks.append(answers)
     scores = np.concatenate(blocks)
+    if scores.ndim == 1:
+        return pa.table({**columns, "prediction": scores})
     return pa.table({**columns, **{f"score_{label}": scores[:, i] for i, label in enumerate(s.task.labels)}})
 
 
@@ -59,11 +62,10 @@ def report(
     measure = next(iter(found.scores[chosen]))
     own = {name: scores[measure] for name, scores in found.scores.items()}
     truth = np.asarray(evaluate.truth_of(s.task, s.data.test))
-    answers = found.answers[chosen]
-    table = evaluate.confusion(answers, truth)
     scores: dict[str, Any] = {n: {"test": {k: v.plain() for k, v in m.items()}} for n, m in found.scores.items()}
     for a in found.arms.values():
         scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
+    controls = (*evidence.BASELINES, *(r.name for r in control_rungs()))
     return {
         "format": FORMAT,
         "level": evaluate.LEVEL,
@@ -71,21 +73,20 @@ def report(
         "title": out.name,
         "graft": storage.versions()["graft-learn"],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "task": {"name": s.task.name, "labels": list(s.task.labels)},
+        "task": {"name": s.task.name, "labels": list(s.task.labels), "answers": s.task.outputs},
         "measure": measure,
+        "measures": _definitions(s, found.scores[chosen], truth),
         "chosen": chosen,
         "headline": own[chosen].plain(),
         "verdict": evidence.verdict(chosen, measure, own, found.against, {a.name: a.saw for a in found.arms.values()}),
         "backbone": card(s.origin().card, s.recipe.backbone),
-        "controls": {n: brief(own[n]) for n in ("majority", "nearest_neighbour", "probe") if n in own},
+        "controls": {n: brief(own[n]) for n in controls if n in own},
         "against": {n: asdict(p) for n, p in found.against.items()},
         "rungs": [a.plain() for a in arms],
         "left_out": left_out,
         "scores": scores,
-        "confusion": table.tolist(),
-        "per_class": evaluate.per_class(table, s.task.labels),
-        "calibration": evaluate.calibration(answers, truth),
-        "mistakes": [mistake(s, s.data.test[i], answers[i]) for i in evaluate.worst(answers, truth)],
+        "thresholds": thresholds(s, found),
+        **details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen]),
         "curves": curves(s.folder / "log.jsonl"),
         "rank": ranking.plain() if ranking else None,
         "data": data_card(s.data, s.recipe.data),
@@ -97,36 +98,32 @@ def report(
     }  # fmt: skip
 
 
+def thresholds(s: Session, found: Evidence) -> dict[str, list[float]]:
+    """Offsets chosen on validation, by model; the models that are not named decide by the plain probabilities."""
+    return {name: [float(v) for v in o] for name, o in found.offsets.items() if o is not None}
+
+
+def _definitions(s: Session, scores: dict[str, evaluate.Score], truth: np.ndarray) -> dict[str, Any]:
+    """What each measure is, whether less is better, and why one has no value here."""
+    assert s.task.answer is not None
+    kind = s.task.answer.kind
+    says = {m.name: m.says for m in measures.table()}
+    found = {}
+    for text in s.task.measures:
+        chosen = measures.parse(text, kind, s.task.labels)
+        why = measures.undefined(kind, chosen, truth, s.task.labels) if str(chosen) in scores else ""
+        found[str(chosen)] = {
+            "says": says[chosen.name], "lower": measures.is_lower(chosen.name), "undefined": why,
+        }  # fmt: skip
+    return found
+
+
 def brief(score: evaluate.Score) -> dict[str, float]:
     return {"value": score.value, "low": score.low, "high": score.high}
 
 
 def card(known: Card, name: str) -> dict[str, Any]:
     return {**asdict(known), "name": name}
-
-
-def mistake(s: Session, sample: Sample, answer: np.ndarray) -> dict[str, Any]:
-    """One wrong answer as a person can look at it."""
-    said = int(answer.argmax())
-    text = sample.x if isinstance(sample.x, str) else None
-    return {
-        "id": sample.id, "truth": sample.y, "predicted": s.task.labels[said], "probability": float(answer[said]),
-        "text": text[:400] if text else None, "picture": None if text is not None else thumbnail(sample.x),
-    }  # fmt: skip
-
-
-def thumbnail(x: Any, side: int = 144) -> str | None:
-    """A small JPEG as a data address."""
-    from graft.pictures import open_picture
-
-    try:
-        picture = open_picture(x)
-    except Exception:  # the page does without: a thumbnail is not worth a run
-        return None
-    picture.thumbnail((side, side))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def curves(log: Path) -> dict[str, Any]:
@@ -151,12 +148,14 @@ def curves(log: Path) -> dict[str, Any]:
 def data_card(data: Data, source: str) -> dict[str, Any]:
     """Counts by part and class, and what was found, assumed and left out."""
     parts = {"train": data.train, "valid": data.valid, "test": data.test}
-    classes = {
-        label: {name: sum(1 for x in part if x.y == label) for name, part in parts.items()} for label in data.labels
-    }
+    classes = {label: {name: _holds(label, part) for name, part in parts.items()} for label in data.labels}
     notes = [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in data.notes]
     sizes = {name: len(part) for name, part in parts.items()}
     return {"source": source, **sizes, "classes": classes, "notes": notes, "fingerprint": data.fingerprint()}
+
+
+def _holds(label: str, part: list[Sample]) -> int:
+    return sum(1 for x in part if x.y == label or (isinstance(x.y, tuple) and label in x.y))
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:

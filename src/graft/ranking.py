@@ -14,9 +14,10 @@ import torch
 
 from graft import backbones, evaluate, features, hub, linear, registry, sources
 from graft._wording import short
-from graft.data import Sample, subset
+from graft.data import Sample, by_label, subset
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
 from graft.loading import batches
+from graft.methods.probe import LOSSES
 from graft.model import Backbone
 from graft.recipe import Recipe
 from graft.tasks import Task
@@ -55,6 +56,7 @@ class Ranking:
     tied: list[str] = field(default_factory=list)
     skipped: str = ""  # why hub candidates were left out, where they were
     n: int = 0  # samples measured on
+    measure: str = "accuracy"
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -133,7 +135,7 @@ def rank(
     `more()` is asked before each further candidate; once it says no, the rest are rows that say so.
     """
     voice = voice or Voice(quiet=True)
-    samples = subset(train, MOST_SAMPLES, seed, "rank")
+    samples = subset(train, MOST_SAMPLES, seed, "rank", task.answer.strata if task.answer else by_label)
     truth = np.asarray(evaluate.truth_of(task, samples))
     rows, held = [], {}
     for i, name in enumerate(names):
@@ -144,15 +146,18 @@ def rank(
         rows.append(row)
         if answers is not None:
             held[name] = answers
+    sign = 1 if task.lower() else -1
     ranked = sorted(
-        (r for r in rows if r.error is None), key=lambda r: (-(r.predicted or 0), r.parameters or 0, r.name)
+        (r for r in rows if r.error is None), key=lambda r: (sign * (r.predicted or 0), r.parameters or 0, r.name)
     )
     ranking = Ranking([*ranked, *(r for r in rows if r.error is not None)], n=len(samples))
+    ranking.measure = task.measures[0].partition(":")[0] if task.measures else "accuracy"
     if ranked:
         ranking.choice = ranked[0].name
         best = held[ranked[0].name]
         for row in ranked[1:]:
-            if evaluate.paired(task, best, held[row.name], truth, seed).low <= 0:
+            pair = evaluate.paired(task, best, held[row.name], truth, seed)
+            if (pair.high >= 0) if task.lower() else (pair.low <= 0):
                 ranking.tied.append(row.name)
     return ranking
 
@@ -162,7 +167,7 @@ def _try(
 ) -> tuple[Candidate, np.ndarray | None]:
     row = Candidate(name)
     try:
-        backbone = backbones.load(name).to(device)
+        backbone = backbones.load(name, task.schema).to(device)
         if backbone.modality != task.modality:
             raise UsageError(f"takes a {backbone.modality}, and the task has a {task.modality}")
         card = backbone.card
@@ -184,9 +189,11 @@ def _try(
 
 
 def _probe(task: Task, pooled: torch.Tensor, samples: Sequence[Sample]) -> np.ndarray:
-    """Out-of-fold probabilities [n, classes]."""
+    """Out-of-fold answers [n, outputs] as the task decodes them."""
     y = task.collate([task.target(s, None) for s in samples])
-    return linear.cross_validate(pooled, y).probabilities.numpy()
+    held = linear.cross_validate(pooled, y, loss=LOSSES.get(task.outputs, "softmax")).answers
+    # Numbers leave the probe in standard units; probabilities are what they are.
+    return np.asarray(task.decode(held, [None] * len(held))) if task.outputs == "numbers" else held.numpy()
 
 
 @torch.no_grad()
@@ -211,7 +218,9 @@ def rank_data(
     *,
     zoo: str | Path | None = None,
     task: str = "auto",
+    measure: str = "",
     text: str = "",
+    image: str = "",
     label: str = "",
     seed: int = 0,
     device: str = "auto",
@@ -229,8 +238,11 @@ def rank_data(
 
     voice = voice or Voice(quiet)
     source, name = sources.resolve(data)
-    chosen, _ = sources.task_for(source, task)
-    read = chosen.read(source, Recipe(data=name, seed=seed, text=text, label=label, max_bad=max_bad))
+    asked = Recipe(
+        data=name, task=task, measure=measure, seed=seed, text=text, image=image, label=label, max_bad=max_bad
+    )
+    chosen, _ = sources.task_for(source, asked)
+    read = chosen.read(source, asked)
     skipped = ""
     if candidates is not None:
         names = named(candidates)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import evaluate, evidence, features, outcome, sources, storage
+from graft import evaluate, evidence, features, measures, outcome, sources, storage
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
 from graft.files import read_json
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes, in the order of the scores."""
+        """The classes or labels, in the order of the scores; empty where numbers are answered."""
         return tuple(self.meta["task"]["labels"])
 
     @cached_property
@@ -53,11 +53,23 @@ class Run:
         """The trained model, a torch module in evaluation mode."""
         return self._loaded[0]
 
+    @cached_property
+    def task(self) -> Task:
+        """The task as it was trained, without loading the model."""
+        return storage.task_of(self.meta)
+
+    @cached_property
+    def offsets(self) -> np.ndarray | None:
+        """What is added to log-probabilities (log-odds) before an answer is decided; None: nothing."""
+        chosen = (self.meta.get("thresholds") or {}).get(self.report["chosen"])
+        return None if chosen is None else np.asarray(chosen, dtype=np.float64)
+
     def predict(self, inputs: Any, top_k: int = 1, voice: Voice | None = None) -> pd.DataFrame:
-        """Classes of files, folders, tables, frames or lists.
+        """Answers for files, folders, tables, frames or lists.
 
         Columns: id, label, probability (and label_2, probability_2 ... for `top_k`), then score_LABEL for
-        every class; `error` has the reason for an item that could not be read. Raises UsageError, DataError.
+        every class. With several labels at once: id, labels (a list), score_LABEL. Numbers: id, value.
+        `error` has the reason for an item that could not be read. Raises UsageError, DataError.
         """
         import pandas as pd
 
@@ -68,11 +80,19 @@ class Run:
         if not samples and bad:
             raise DataError(f"nothing could be read: {some(bad)}")
         with voice.bar("predict", len(samples)) as tick:
-            answers = np.asarray(model.predict(samples, task, tick=tick)).reshape(len(samples), -1)
-        return pd.DataFrame(_rows(samples, answers, self.labels, max(1, min(top_k, len(self.labels))), bad))
+            answers = np.asarray(model.predict(samples, task, tick=tick))
+        top_k = max(1, min(top_k, len(self.labels)))
+        return pd.DataFrame(_rows(samples, answers, task, self.offsets, top_k, bad))
 
     def evaluate(
-        self, data: Any, *, text: str = "", label: str = "", max_bad: float = 0.01, voice: Voice | None = None
+        self,
+        data: Any,
+        *,
+        text: str = "",
+        image: str = "",
+        label: str = "",
+        max_bad: float = 0.01,
+        voice: Voice | None = None,
     ) -> dict[str, Any]:
         """Measure the model on labelled data: its test part where it has one, else all of it.
 
@@ -86,12 +106,11 @@ class Run:
         voice = voice or Voice(quiet=True)
         task = self._loaded[1]
         source, name = sources.resolve(data)
-        asked = Recipe(data=name, text=text, label=label, max_bad=max_bad)
-        kept = task.schema
-        parts, notes = task.parts(source, asked)
-        task.schema = kept
+        asked = Recipe(data=name, text=text, image=image, label=label, max_bad=max_bad)
+        parts, notes = task.labelled(source, asked)
         samples, part = test_part(parts)
-        strange = sorted({s.y for s in samples} - set(self.labels))
+        held = {y for s in samples for y in (s.y if isinstance(s.y, tuple) else (s.y,))}
+        strange = [] if task.outputs == "numbers" else sorted(held - set(self.labels))
         if strange:
             raise DataError(
                 f"{name}: labels that this model does not know: {some(strange)}; it knows {some(self.labels, 10)}"
@@ -106,9 +125,9 @@ class Run:
         answers, controls, missing = self._answers(samples, voice)
         truth = evaluate.truth_of(task, samples)
         seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
-        found = evaluate.scores(task, answers, truth, seed)
+        found = evaluate.scores(task, answers, truth, seed, self.offsets)
         measure, own = next(iter(found.items()))
-        beside = {n: outcome.brief(evaluate.score(task, a, truth, seed)) for n, a in controls.items()}
+        beside = {n: outcome.brief(evaluate.score(task, a, truth, seed, self._offsets(n))) for n, a in controls.items()}
         notes += [Note("warning", missing)] if missing else []
         return {
             **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
@@ -124,9 +143,7 @@ class Run:
         loaded by name.
         """
         model, task = self._loaded
-        counts = {k: v["train"] for k, v in self.report["data"]["classes"].items()}
-        always = evidence.majority(self.labels, [k for k, n in counts.items() for _ in range(n)], len(samples))
-        controls, missing = {evidence.MAJORITY: always}, ""
+        controls, missing = self._always(len(samples)), ""
         answers: np.ndarray | None = None
         try:
             untouched = self.meta["backbone"]["untouched"]
@@ -144,9 +161,50 @@ class Run:
                 answers = np.asarray(model.predict(samples, task, tick=tick))
         return answers, controls, missing
 
+    def _offsets(self, name: str) -> np.ndarray | None:
+        found = (self.meta.get("thresholds") or {}).get(name)
+        return None if found is None else np.asarray(found, dtype=np.float64)
+
+    def _always(self, n: int) -> dict[str, np.ndarray]:
+        """The control that looks at nothing, as the fit's test part had it: {name: answers [n, ...]}."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.folder / "predictions.parquet")
+        for row in range(table.num_rows - 1, -1, -1):  # its rows are the last
+            name = table["model"][row].as_py()
+            if name in evidence.BASELINES and table["split"][row].as_py() == "test":
+                columns = [f"score_{label}" for label in self.labels] or ["prediction"]
+                same = np.array([table[c][row].as_py() for c in columns])
+                return {name: np.tile(same, (n, 1)) if self.labels else np.full(n, same[0])}
+        return {}
+
     def __repr__(self) -> str:
         head = self.report["headline"]
         return f"Run({str(self.folder)!r}, {self.report['chosen']}, {self.report['measure']} {head['value']:.3f})"
+
+    def to_timm(self, folder: str | Path | None = None) -> Any:
+        """The trained model as timm has it; with `folder` also saved as timm opens it. See `graft.hooks.to_timm`."""
+        from graft import hooks
+
+        return hooks.to_timm(self, folder)
+
+    def to_transformers(self, folder: str | Path | None = None) -> Any:
+        """The trained encoder as transformers has it; with `folder` also saved. See `graft.hooks.to_transformers`."""
+        from graft import hooks
+
+        return hooks.to_transformers(self, folder)
+
+    def to_torchvision(self, folder: str | Path | None = None) -> Any:
+        """The trained model as torchvision has it. See `graft.hooks.to_torchvision`."""
+        from graft import hooks
+
+        return hooks.to_torchvision(self, folder)
+
+    def as_sklearn(self) -> Any:
+        """The run's backbone as a scikit-learn estimator. See `graft.estimator`."""
+        from graft import estimator
+
+        return estimator.from_run(self)
 
 
 def test_part(parts: dict[str, list[Sample]]) -> tuple[list[Sample], str]:
@@ -158,20 +216,34 @@ def test_part(parts: dict[str, list[Sample]]) -> tuple[list[Sample], str]:
 
 
 def _rows(
-    samples: Sequence[Sample], answers: np.ndarray, labels: Sequence[str], top_k: int, bad: Sequence[str]
+    samples: Sequence[Sample],
+    answers: np.ndarray,
+    task: Task,
+    offsets: np.ndarray | None,
+    top_k: int,
+    bad: Sequence[str],
 ) -> list[dict[str, Any]]:
-    rows = []
-    for sample, answer in zip(samples, answers, strict=True):
-        order = np.argsort(-answer, kind="stable")[:top_k]
-        row: dict[str, Any] = {"id": sample.id}
-        for place, c in enumerate(order, 1):
-            behind = f"_{place}" if place > 1 else ""
-            row[f"label{behind}"], row[f"probability{behind}"] = labels[c], float(answer[c])
-        rows.append({**row, **{f"score_{label}": float(p) for label, p in zip(labels, answer, strict=True)}})
+    rows = [{"id": s.id, **_row(a, task, offsets, top_k)} for s, a in zip(samples, answers, strict=True)]
     for item in bad:
         name, why = _apart(item)
         rows.append({"id": name, "error": why})
     return rows
+
+
+def _row(answer: np.ndarray, task: Task, offsets: np.ndarray | None, top_k: int) -> dict[str, Any]:
+    """One answer as columns."""
+    if task.outputs == "numbers":
+        return {"value": float(answer)}
+    scores = {f"score_{label}": float(p) for label, p in zip(task.labels, answer, strict=True)}
+    if task.outputs == "labels":
+        held = measures.decide("labels", answer[None], offsets)[0]
+        return {"labels": [label for label, holds in zip(task.labels, held, strict=True) if holds], **scores}
+    moved = np.log(np.clip(answer, 1e-300, None)) + (0.0 if offsets is None else offsets)
+    row: dict[str, Any] = {}
+    for place, c in enumerate(np.argsort(-moved, kind="stable")[:top_k], 1):
+        behind = f"_{place}" if place > 1 else ""
+        row[f"label{behind}"], row[f"probability{behind}"] = task.labels[c], float(answer[c])
+    return {**row, **scores}
 
 
 def _apart(item: str) -> tuple[str, str]:

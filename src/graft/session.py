@@ -70,6 +70,7 @@ class Session:
     clock: Clock
     decisions: Decisions
     device: str
+    own_ladder: bool = False  # no recipe was given: rungs may be adapted to the data
     timeline: dict[str, float] = field(default_factory=dict)
     _origin: Backbone | None = None
     _tables: dict[str, Table] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Session:
     def origin(self) -> Backbone:
         """The pretrained backbone, frozen, loaded once."""
         if self._origin is None:
-            self._origin = backbones.load(self.recipe.backbone).to(self.device)
+            self._origin = backbones.load(self.recipe.backbone, self.data.schema).to(self.device)
             freeze(self._origin)
             self._origin.eval()
         return self._origin

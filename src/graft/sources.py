@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from graft import registry
-from graft._intake import CODE_SUFFIXES
-from graft.errors import DataError, SecurityError, UsageError, did_you_mean, some
+from graft.errors import DataError, UsageError, did_you_mean
+from graft.readers import open_source, refuse_code, samples, targets
+from graft.recipe import Recipe
 from graft.tasks import Task
 
 TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
@@ -16,6 +17,8 @@ TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
 
 def resolve(data: Any) -> tuple[Any, str]:
     """(source, its name): paths are made absolute; frames and lists stay. Raises UsageError."""
+    if isinstance(data, str) and data.startswith("hf:"):
+        return data, data
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
         if not path.exists():
@@ -26,19 +29,47 @@ def resolve(data: Any) -> tuple[Any, str]:
         return data, "<list>"
     if hasattr(data, "columns"):
         return data, "<frame>"
-    raise UsageError(f"data: a path, a frame or a list is expected, not {type(data).__name__}")
+    if type(data).__module__.partition(".")[0] == "datasets" or isinstance(data, dict):
+        return data, f"<{type(data).__name__}>"
+    raise UsageError(
+        f"data: a path, hf:NAME, a frame, a list, a data set or a dict of arrays is expected, not {type(data).__name__}"
+    )
 
 
-def task_for(source: Any, wanted: str = "auto") -> tuple[Task, str]:
-    """(a fresh task, why it was chosen). Raises DataError where no task knows such data."""
-    if wanted != "auto":
-        return make(wanted), f"task {wanted}, as given"
-    _refuse_code(source)
+def task_for(source: Any, asked: Recipe) -> tuple[Task, str]:
+    """(a fresh task, why it was chosen): by what the source holds and what its targets look like.
+
+    Raises DataError where no task knows such data, UsageError where two readings of the targets fit.
+    """
+    if asked.task != "auto":
+        return make(asked.task), f"task {asked.task}, as given"
+    refuse_code(source)
     for name in registry.names("tasks"):
         why = registry.load("tasks", name).recognises(source)
         if why:
             return make(name), f"{name}: {why}"
-    raise DataError(f"{_shown(source)}: what is this? {_seen(source)}. {_possible()}")
+    opened = open_source(source, asked)
+    guess = targets.guess(samples.values_of(opened))
+    if not guess.kind:
+        fitting = [name for name in (_named(opened.modality, kind) for kind in guess.fits) if name]
+        choice = " or ".join(f"--task {n}" for n in fitting)
+        raise UsageError(f"{asked.data or 'the data'}: {guess.why}; say which is meant: {choice}")
+    name = _named(opened.modality, guess.kind)
+    if not name:
+        raise DataError(f"{asked.data or 'the data'}: no task answers {opened.modality} with {guess.kind}")
+    task = make(name)
+    task.opened = opened  # what was read is not read again
+    rows = sum(len(part) for part in opened.rows.values())
+    return task, f"{name}: {rows:,} {opened.modality}s, {guess.why}"
+
+
+def _named(modality: str, kind: str) -> str:
+    """The task of this modality and kind of answer, or "" where there is none."""
+    for name in registry.names("tasks"):
+        found = registry.load("tasks", name)
+        if found.answer is not None and (found.modality, found.answer.kind) == (modality, kind):
+            return name
+    return ""
 
 
 def make(name: str) -> Task:
@@ -46,44 +77,6 @@ def make(name: str) -> Task:
     task: Task = registry.load("tasks", name)()
     task.name = name
     return task
-
-
-def _refuse_code(source: Any) -> None:
-    """A file that could run code is refused by content and by name, whatever a task would say."""
-    if not isinstance(source, Path):
-        return
-    if source.is_file():
-        from graft.tables import read_table
-
-        if source.suffix.lower() in CODE_SUFFIXES:
-            read_table(source)  # raises SecurityError
-    elif source.is_dir():
-        files = [p for p in source.iterdir() if p.is_file()]
-        code = sorted(p.name for p in files if p.suffix.lower() in CODE_SUFFIXES)
-        if code and len(code) == len(files) and not any(p.is_dir() for p in source.iterdir()):
-            raise SecurityError(
-                f"{source}: only {some(code)}, which may run code when read; give csv, parquet or pictures"
-            )
-
-
-def _seen(source: Any) -> str:
-    if not isinstance(source, Path):
-        return f"a {type(source).__name__} without pictures or texts with labels"
-    if source.is_file():
-        return f"a file that ends in {source.suffix or 'nothing'}"
-    names = sorted(p.name + ("/" if p.is_dir() else "") for p in source.iterdir())
-    return f"a folder with {some(names)}" if names else "an empty folder"
-
-
-def _shown(source: Any) -> str:
-    return str(source) if isinstance(source, Path) else type(source).__name__
-
-
-def _possible() -> str:
-    return (
-        "Possible are a folder with a folder of pictures for each class (also below train, val, test), "
-        "and a table (csv, tsv, jsonl, parquet, also gz) with a text and a label column"
-    )
 
 
 def inputs(data: Any, modality: str = "picture") -> Sequence[Any]:

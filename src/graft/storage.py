@@ -21,6 +21,7 @@ from graft.tasks import Task
 
 FORMAT = 1
 WHOLE_BYTES = 200_000_000  # above, only what differs from the pretrained weights is saved
+PAGES = ("report.html", "README.md")
 WEIGHTS, META = "weights.safetensors", "model.json"
 SEEN = "data.seen"  # marks of the samples that were learned from
 CONTROL = "controls."  # before the names of the controls' weights
@@ -61,6 +62,7 @@ def save_model(
     controls: Mapping[str, nn.Module],
     learned: Collection[int] = (),
     beside: Sequence[str] = (),
+    thresholds: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
@@ -83,7 +85,13 @@ def save_model(
         write_whole(inside(folder / "assets", file), content)
     meta = {
         "format": FORMAT,
-        "task": {"name": task.name, "labels": list(task.labels), "schema": task.schema},
+        "task": {
+            "name": task.name,
+            "labels": list(task.labels),
+            "schema": task.schema,
+            "measures": list(task.measures),
+        },
+        "thresholds": {name: list(o) for name, o in (thresholds or {}).items()},
         "backbone": {
             "name": name,
             "card": asdict(model.backbone.card),
@@ -126,12 +134,19 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
-    """(model in evaluation mode, task, model.json) of a finished run."""
-    meta = read_meta(folder)
+def task_of(meta: dict[str, Any]) -> Task:
+    """The task of a run as it was trained: labels, schema, measures."""
     task: Task = registry.load("tasks", meta["task"]["name"])()
     task.name = meta["task"]["name"]
     task.labels, task.schema = tuple(meta["task"]["labels"]), meta["task"]["schema"]
+    task.measures = tuple(meta["task"].get("measures") or ())
+    return task
+
+
+def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
+    """(model in evaluation mode, task, model.json) of a finished run."""
+    meta = read_meta(folder)
+    task = task_of(meta)
     tensors = _weights.read_weights(folder, WEIGHTS)
     if meta["weights"] == "whole":
         backbone = backbones.build(meta["backbone"]["description"], folder / "assets")
@@ -143,7 +158,7 @@ def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
     except (TypeError, ValueError, RuntimeError) as e:
         raise DataError(f"{folder / META}: describes no head that can be built ({e})") from e
     classes = meta["head"].get("classes")
-    if task.outputs == "classes" and classes != len(task.labels):
+    if task.outputs in ("classes", "labels") and classes != len(task.labels):
         raise DataError(f"{folder / META}: {len(task.labels)} labels, but a head of {classes} classes")
     backbone.source_head = None
     _weights.fit_weights(model, {k: v for k, v in tensors.items() if not k.startswith(_UNSAVED)}, str(folder))
@@ -169,6 +184,29 @@ def seen(folder: Path) -> set[int]:
 
     with safe_open(folder / WEIGHTS, framework="pt") as f:
         return set(f.get_tensor(SEEN).tolist()) if SEEN in f.keys() else set()  # noqa: SIM118  no mapping
+
+
+def rebuild(folder: str | Path) -> list[Path]:
+    """Write report.html and README.md of a finished run anew from report.json; returns the two paths.
+
+    Their hashes in model.json follow. Raises UsageError where no run is, DataError where it was changed.
+    """
+    from graft import report
+
+    place = Path(folder)
+    try:
+        meta = read_meta(place)
+    except DataError:  # a page that was edited or lost is what this mends; anything else stays refused
+        meta = read_json(place / META)
+        others = {k: v for k, v in (meta.get("files") or {}).items() if k not in PAGES}
+        if verify(place, others):
+            raise
+    said = read_json(place / "report.json")
+    pages = {"report.html": report.to_html(said), "README.md": report.model_card(said)}
+    for name, content in pages.items():
+        write_whole(place / name, content)
+    write_json(place / META, {**meta, "files": {**meta["files"], **manifest(place, sorted(pages))}})
+    return [place / name for name in pages]
 
 
 def pretrained(meta: dict[str, Any]) -> Backbone:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from graft._wording import short
+from graft._wording import clean, number, short
 from graft.errors import some
 
 if TYPE_CHECKING:
+    from graft.doctor import Findings
     from graft.ranking import Candidate, Ranking
 
 
@@ -21,20 +23,20 @@ def ranking(found: Ranking) -> Any:
     for heading in ("predicted", "interval", "ms", "MB", "M par.", "licence", "candidate"):
         table.add_column(heading, justify="left" if heading in ("candidate", "licence") else "right", overflow="fold")
     for row in found.candidates:
-        table.add_row(*_cells(row, short(row.name)))
+        table.add_row(*_cells(row, short(row.name), found.measure))
     said = [Text(found.sentence())]
     said += [Text(found.skipped)] if found.skipped else []
     return Group(table, *said)
 
 
-def _cells(row: Candidate, name: str) -> list[Any]:
+def _cells(row: Candidate, name: str, measure: str) -> list[Any]:
     from rich.text import Text
 
     if row.error is not None or row.predicted is None:
         return ["-", "", "", "", "", "", Text(f"{name}: {row.error}")]
     return [
-        f"{row.predicted:.1%}",
-        f"{row.low:.1%} - {row.high:.1%}",
+        number(row.predicted, measure),
+        f"{number(row.low, measure)} - {number(row.high, measure)}",
         f"{row.ms:.1f}",
         f"{row.mb:.1f}",
         f"{(row.parameters or 0) / 1e6:.2f}",
@@ -53,14 +55,42 @@ def evaluation(found: dict[str, Any]) -> Any:
     for heading in ("measure", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     for name, s in found["scores"].items():
-        table.add_row(name, f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}")
+        table.add_row(name, *_score(s))
     for name, s in found["controls"].items():
-        table.add_row(f"{found['measure']} of {name}", f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}")
+        table.add_row(f"{found['measure']} of {name}", *_score(s))
     said = [f"{found['n']} samples, the {found['part']} part of {found['data']}", *notes(found)]
     return Group(table, *(Text(line) for line in said))
+
+
+def _score(s: dict[str, Any]) -> tuple[str, str]:
+    """Value and interval; n/a where the measure is not defined on these samples."""
+    if s["value"] is None or math.isnan(s["value"]):
+        return "n/a", ""
+    return f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}"
 
 
 def notes(found: dict[str, Any]) -> list[str]:
     """What was left out and what flatters, a line each with the first items."""
     told = [n for n in found["notes"] if n["kind"] in ("warning", "skipped")]
     return [f"{n['text']}{': ' if n['items'] else ''}{some(n['items'], 3)}" for n in told]
+
+
+def findings(found: Findings) -> Any:
+    """What `graft doctor` found, a row a finding, the serious first; and one line that sums up."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("level")
+    table.add_column("finding", overflow="fold")
+    style = {"refused": "bold red", "warning": "yellow", "note": ""}
+    for f in found.found:
+        shown = clean(", ".join(f.items[:3])) + (f" and {len(f.items) - 3} more" if len(f.items) > 3 else "")
+        words = clean(f.text) + (f": {shown}" if f.items else "")
+        table.add_row(Text(f.level, style=style[f.level]), Text(words))
+    sizes = ", ".join(f"{n:,} {'items' if part == 'all' else part}" for part, n in found.sizes.items())
+    counts = [f"{sum(f.level == k for f in found.found)} {k}" for k in ("refused", "warning")]
+    verdict = "fit would refuse these data" if found.serious else "fit would take these data"
+    return Group(table, Text(f"{sizes}: {', '.join(counts)}; {verdict}", style="bold"))

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from graft import evaluate, registry
+from graft import evaluate
+from graft._wording import interval, is_lower_better, is_percent, number, spoken
+from graft.data import Sample
 from graft.errors import DataError, some
 from graft.run import Run
 from graft.tasks import Task
@@ -35,10 +37,14 @@ class Comparison:
 
     def sentence(self) -> str:
         """The comparison in words."""
-        points = f"{100 * self.difference:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-        what = "is better than" if self.low > 0 else "is worse than" if self.high < 0 else "cannot be told from"
+        unit = " points" if is_percent(self.measure) else ""
+        reach = interval(asdict(self), self.measure, signed=True)
+        points = f"{number(self.difference, self.measure, signed=True)}{unit} [{reach}]"
+        low, high = (-self.high, -self.low) if is_lower_better(self.measure) else (self.low, self.high)
+        what = "is better than" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
         return (
-            f"{Path(self.a).name} {what} {Path(self.b).name} on {self.n} common test samples: {points} {self.measure}"
+            f"{Path(self.a).name} {what} {Path(self.b).name} on {self.n} common test samples: {points} "
+            f"{spoken(self.measure)}"
         )
 
 
@@ -54,23 +60,23 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     ids = [i for i in tables[0] if i in tables[1]]
     if not ids:
         raise DataError(f"{a} and {b} have no test sample in common; give both the same data, seed and split")
-    task: Task = registry.load("tasks", runs[0].meta["task"]["name"])()
-    task.labels = runs[0].labels
+    task: Task = runs[0].task
     truth = [tables[0][i][0] for i in ids]
     other = next((i for i, t in zip(ids, truth, strict=True) if tables[1][i][0] != t), None)
     if other is not None:
         raise DataError(f"{other}: {a} has {tables[0][other][0]!r} as its truth, {b} has {tables[1][other][0]!r}")
-    index = [task.labels.index(t) for t in truth]
+    index = [task.truth(Sample(None, t)) for t in truth]
     answers = [np.stack([table[i][1] for i in ids]) for table in tables]
-    pair = evaluate.paired(task, answers[0], answers[1], index, 0)
-    values = [task.measure(x, index) for x in answers]
+    offsets = (runs[0].offsets, runs[1].offsets)
+    pair = evaluate.paired(task, answers[0], answers[1], index, 0, offsets)
+    values = [evaluate.scores(task, x, index, 0, o) for x, o in zip(answers, offsets, strict=True)]
     measure = next(iter(values[0]))
     return Comparison(
         str(a),
         str(b),
         measure,
-        values[0][measure],
-        values[1][measure],
+        values[0][measure].value,
+        values[1][measure].value,
         pair.difference,
         pair.low,
         pair.high,
@@ -79,11 +85,13 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     )
 
 
-def _answers(run: Run) -> dict[str, tuple[str, np.ndarray]]:
-    """(truth, scores) of the chosen model by id of test sample."""
+def _answers(run: Run) -> dict[str, tuple[Any, np.ndarray]]:
+    """(truth, answer) of the chosen model by id of test sample."""
     import pandas as pd
 
     table = pd.read_parquet(run.folder / "predictions.parquet")
     own = table[(table["split"] == "test") & (table["model"] == run.report["chosen"])]
-    scores = own[[f"score_{label}" for label in run.labels]].to_numpy()
-    return {str(i): (str(t), s) for i, t, s in zip(own["id"], own["truth"], scores, strict=True)}
+    columns = [f"score_{label}" for label in run.labels]
+    scores = own[columns].to_numpy() if columns else own["prediction"].to_numpy()
+    truth = [tuple(t) if isinstance(t, np.ndarray) else t for t in own["truth"]]
+    return {str(i): (t, s) for i, t, s in zip(own["id"], truth, scores, strict=True)}

@@ -22,10 +22,10 @@ MOST_QUERIES = 2000  # samples on which k is chosen: the table of similarities s
 
 @dataclass
 class NearestNeighbour(Method):
-    """k nearest neighbours (Cover and Hart 1967) with k chosen by leave-one-out accuracy on the training part."""
+    """k nearest neighbours (Cover and Hart 1967) with k chosen by leave-one-out on the training part."""
 
     tunes: ClassVar[bool] = True
-    outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
+    outputs: ClassVar[frozenset[str] | None] = frozenset({"classes", "labels", "numbers"})
     k: int = field(default=0, metadata=note("neighbours that vote; 0: chosen by leave-one-out"))
 
     def __post_init__(self) -> None:
@@ -34,24 +34,30 @@ class NearestNeighbour(Method):
 
     def solve(self, model: Model, task: Task, features: Table, batch: Batch) -> None:
         bank, votes = F.normalize(features.pooled, dim=1), batch.y  # [n, d], [n, classes]
-        k = self.k or best_k(bank, votes)
-        head = NeighbourHead(len(bank), bank.shape[1], votes.shape[1], min(k, len(bank)))
+        k = self.k or best_k(bank, votes, answers=task.outputs)
+        head = NeighbourHead(len(bank), bank.shape[1], votes.shape[1], min(k, len(bank)), answers=task.outputs)
         head.bank.copy_(bank)
         head.votes.copy_(votes)
         model.set_head(head)
 
 
-def best_k(bank: torch.Tensor, votes: torch.Tensor, temperature: float = 0.07) -> int:
-    """The k of `CHOICES` with the best leave-one-out accuracy; the smallest of equals."""
+def best_k(bank: torch.Tensor, votes: torch.Tensor, temperature: float = 0.07, answers: str = "classes") -> int:
+    """The k of `CHOICES` that is best left one out (accuracy, log-loss or squared error); the smallest of equals."""
     n = len(bank)
     rows = torch.linspace(0, n - 1, min(n, MOST_QUERIES)).long()
     similar = bank[rows] @ bank.T
     similar[torch.arange(len(rows)), rows] = -torch.inf  # a sample has no vote on itself
-    truth = votes[rows].argmax(dim=1)
-    best, found = 1, -1.0
+    best, found = 1, torch.inf
     for k in (c for c in CHOICES if c < n):
-        scores = neighbour_scores(similar, votes, k, temperature)
-        accuracy = float((scores.argmax(dim=1) == truth).double().mean())
-        if accuracy > found:
-            best, found = k, accuracy
+        loss = _loss(neighbour_scores(similar, votes, k, temperature, answers), votes[rows], answers)
+        if loss < found:
+            best, found = k, loss
     return best
+
+
+def _loss(scores: torch.Tensor, truth: torch.Tensor, answers: str) -> float:
+    if answers == "labels":
+        return float(F.binary_cross_entropy_with_logits(scores, truth))
+    if answers == "numbers":
+        return float((scores - truth).square().mean())
+    return float((scores.argmax(dim=1) != truth.argmax(dim=1)).double().mean())

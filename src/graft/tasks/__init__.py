@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-if TYPE_CHECKING:
-    import numpy as np
+from graft import measures
+from graft.data import Data, Note, Parts, Sample, arrange, scale_weights
 
-    from graft.data import Data, Note, Parts, Sample
+if TYPE_CHECKING:
     from graft.model import Backbone, Batch, Output
+    from graft.readers import Opened
     from graft.recipe import Recipe
+    from graft.tasks._answer import Answer
 
 
 Answers = Sequence[Any] | NDArray[Any]
@@ -31,66 +32,152 @@ class Scores:
     exclusive: bool
 
 
-class Task(ABC):
+class Task:
     """A kind of question about a kind of data; one file each in `graft/tasks`.
 
-    A task that has read data knows its `labels`.
+    A task names its `modality` and its kind of `answer`, and all else follows from these; one that asks
+    something new overrides what it needs. A task that has read data knows its `labels` and `schema`.
     """
 
     name: str = ""
     """The file's name."""
     outputs: ClassVar[str] = "classes"
-    """What is answered: classes, numbers, boxes, mask, tokens, text or ranking."""
+    """What is answered: classes, labels, numbers, boxes, mask, tokens, text or ranking."""
     modality: ClassVar[str] = ""
     """What a backbone must take: picture, text, ..."""
+    answer: ClassVar[Answer | None] = None
+    """Targets, loss and decoding; None where the task brings its own."""
     labels: tuple[str, ...] = ()
     schema: Any = None
+    opened: Opened | None = None
+    """What recognising the source already read of it."""
+    measures: tuple[str, ...] = ()
+    """What is measured, the deciding one first; empty: the usual ones of the kind."""
 
     @classmethod
     def recognises(cls, source: Any) -> str:
-        """A sentence on why this source is of this task's kind, or nothing."""
+        """A sentence on why this source is of this task's kind; a task with an `answer` is found by what it reads."""
         return ""
 
     def parts(self, source: Any, recipe: Recipe) -> tuple[Parts, list[Note]]:
-        """Read the source into the parts it has: train, valid, test, or all. Raises DataError."""
-        raise NotImplementedError(f"{type(self).__name__} reads no files")
+        """Read the source into the parts it has: train, valid, test, or all; targets as written. Raises DataError."""
+        from graft.readers import samples
+
+        self._needs_answer()
+        opened, self.opened = self.opened, None
+        found = samples.read(source, recipe, self.modality, self.schema, opened)
+        # What a run was trained with stands; data read later only add what it does not say.
+        self.schema = {**found.schema, **(self.schema or {})} if self.measures else {**found.schema}
+        return found.parts, found.notes
 
     def read(self, source: Any, recipe: Recipe) -> Data:
         """Read and split the source, and keep its labels and schema. Raises DataError."""
-        raise NotImplementedError(f"{type(self).__name__} reads no files")
+        answer = self._needs_answer()
+        parts, notes = self.parts(source, recipe)
+        self.labels = answer.settle(parts, notes, recipe, self.schema)
+        self.measures = measures_of(self, recipe.measure)
+        arranged, more = arrange(parts, recipe.seed, strata=answer.strata)
+        answer.after_split(arranged["train"], self.schema)
+        notes += [*more, *_left_empty(self, arranged["train"])]
+        train = scale_weights(arranged["train"])
+        return Data(train, arranged["valid"], arranged["test"], labels=self.labels, schema=self.schema, notes=notes)
+
+    def labelled(self, source: Any, recipe: Recipe) -> tuple[Parts, list[Note]]:
+        """Later data with targets that this task, once trained, understands: for `evaluate`. Raises DataError."""
+        answer = self._needs_answer()
+        parts, notes = self.parts(source, recipe)
+        for part in parts.values():
+            for s in part:
+                s.y = answer.typed(s.y, self.schema)
+        return parts, notes
 
     def inputs(self, sources: Sequence[Any]) -> tuple[list[Sample], list[Note]]:
         """Samples without labels to predict, from files, folders, tables, lists or `-`."""
-        raise NotImplementedError(f"{type(self).__name__} reads no files")
+        from graft.readers import samples
 
-    @abstractmethod
+        self._needs_answer()
+        return samples.inputs(sources, self.modality, self.schema or {})
+
     def target(self, sample: Sample, where: Any) -> Any:
-        """The y of one sample as seen by the backbone."""
+        """The y of one sample as the loss takes it, in the backbone's coordinates."""
+        return self._needs_answer().target(sample.y, self.labels, self.schema or {})
 
-    @abstractmethod
+    def truth(self, sample: Sample) -> Any:
+        """The y of one sample as `measure` takes it."""
+        return self.target(sample, None) if self.answer is None else self.answer.truth(sample.y, self.labels)
+
     def collate(self, ys: list[Any]) -> Any:
         """Targets of a batch; for classes float probabilities [b, classes], so that they can be mixed."""
+        return self._needs_answer().collate(ys, self.labels)
 
-    @abstractmethod
     def head(self, backbone: Backbone, data: Data) -> nn.Module:
         """A fresh head, called `head(features, batch) -> (pred, losses)`; may be the backbone's own."""
+        return self._needs_answer().head(backbone, self.labels)
 
-    @abstractmethod
     def loss(self, output: Output, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms by name, each [b], or a scalar where no more can be said."""
+        return self._needs_answer().loss(output.pred, batch.y)
 
     def scores(self, pred: Any) -> Scores | None:
         """Class scores in an answer, or None where there are none."""
-        return None
+        return None if self.answer is None else self.answer.scores(pred)
 
-    @abstractmethod
     def decode(self, pred: Any, where: Sequence[Any]) -> list[Any]:
         """Answers a person can read, one a sample, in the sample's own coordinates."""
+        return self._needs_answer().decode(pred, self.schema or {})
 
-    @abstractmethod
     def measure(self, decoded: Answers, truth: Answers) -> dict[str, float]:
         """Measures by name; the first decides."""
+        return {k: float(v[0]) for k, v in self.resampled(decoded, truth, None, None).items()}
 
-    def pointwise(self, decoded: Answers, truth: Answers) -> np.ndarray | None:
+    def resampled(
+        self, decoded: Answers, truth: Answers, weights: NDArray[Any] | None, offsets: NDArray[Any] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Every measure [resamples] under `weights` [resamples, n], counts of a bootstrap's draws (None: once each).
+
+        `offsets` [outputs] are added to log-probabilities (log-odds) before an answer is decided.
+        """
+        kind = self._needs_answer().kind
+        chosen = [measures.parse(m, kind, self.labels) for m in self.measures or measures_of(self, "")]
+        return measures.compute(
+            kind, decoded, truth, labels=self.labels, measures=chosen, offsets=offsets, weights=weights
+        )
+
+    def pointwise(self, decoded: Answers, truth: Answers, offsets: NDArray[Any] | None = None) -> NDArray[Any] | None:
         """Values [n] whose mean is the first measure, or None where it is no mean over samples."""
-        return None
+        if self.answer is None:
+            return None
+        first = measures.parse((self.measures or measures_of(self, ""))[0], self.answer.kind, self.labels)
+        return measures.pointwise(self.answer.kind, first, decoded, truth, offsets)
+
+    def lower(self) -> bool:
+        """Whether less of the deciding measure is better."""
+        return bool(self.measures) and measures.is_lower(self.measures[0].partition(":")[0])
+
+    def _needs_answer(self) -> Answer:
+        if self.answer is None:
+            raise NotImplementedError(f"{type(self).__name__} has no kind of answer, and does not override this")
+        return self.answer
+
+
+def measures_of(task: Task, wanted: str) -> tuple[str, ...]:
+    """What a task with an answer measures: the wanted one first (else the kind's own), then the usual ones.
+
+    Raises UsageError for one that does not exist or does not fit.
+    """
+    if task.answer is None:
+        return ()
+    usual = measures.names(task.answer.kind, len(task.labels))
+    if not wanted:
+        return tuple(usual)
+    chosen = measures.parse(wanted, task.answer.kind, task.labels)
+    return (str(chosen), *(m for m in usual if m != chosen.name))
+
+
+def _left_empty(task: Task, train: Sequence[Sample]) -> list[Note]:
+    if task.outputs != "classes":
+        return []
+    missing = sorted(set(task.labels) - {s.y for s in train})
+    return (
+        [Note("warning", f"{len(missing)} classes have no sample left to train on", tuple(missing))] if missing else []
+    )

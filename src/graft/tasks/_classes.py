@@ -1,28 +1,74 @@
-"""What picture and text classification share: targets, loss, decoding and measures of classes."""
+"""One of several classes."""
 
 from __future__ import annotations
 
-from typing import Any
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from graft.data import Data, Note, Parts, arrange, scale_weights, vocabulary
-from graft.heads import LinearHead
-from graft.model import Backbone, Batch, Output
-from graft.tasks import Answers
+from graft.data import Note, Parts, Sample, vocabulary
+from graft.errors import DataError
+from graft.tasks._answer import Answer, Schema
+
+if TYPE_CHECKING:
+    from graft.recipe import Recipe
+    from graft.tasks import Scores
 
 
-def build(parts: Parts, notes: list[Note], seed: int, schema: dict[str, Any]) -> Data:
-    """Split parts and settle the labels; raises DataError (one class, labels only in test, too few)."""
-    labels = vocabulary(parts, notes)
-    arranged, more = arrange(parts, seed)
-    missing = sorted(set(labels) - {s.y for s in arranged["train"]})
-    if missing:
-        more.append(Note("warning", f"{len(missing)} classes have no sample left to train on", tuple(missing)))
-    train = scale_weights(arranged["train"])
-    return Data(train, arranged["valid"], arranged["test"], labels=labels, schema=schema, notes=[*notes, *more])
+class Classes(Answer):
+    """Exactly one class a sample: y is its name, an answer the probabilities [classes]."""
+
+    kind = "classes"
+    baseline = "majority"
+
+    def settle(self, parts: Parts, notes: list[Note], asked: Recipe, schema: Schema) -> tuple[str, ...]:
+        padded = 0
+        for part in parts.values():
+            for s in part:
+                written = s.y
+                s.y = self.typed(written, schema)
+                padded += isinstance(written, str) and written != s.y
+        if padded:
+            notes.append(Note("warning", f"{padded} labels lost blanks around them or were put into Unicode's NFC"))
+        labels = vocabulary(parts, notes, asked.unknown)
+        _alike(labels, notes)
+        _imbalance(parts, notes)
+        return labels
+
+    def typed(self, raw: Any, schema: Schema) -> str:
+        if isinstance(raw, tuple):
+            if len(raw) != 1:
+                held = ", ".join(map(str, raw)) or "none"
+                raise DataError(f"one class a sample is expected, and {held} was given; --task ..._multilabel takes it")
+            raw = raw[0]
+        return unicodedata.normalize("NFC", str(raw).strip())
+
+    def truth(self, y: Any, labels: tuple[str, ...]) -> int:
+        return labels.index(y)
+
+    def collate(self, ys: list[int], labels: tuple[str, ...]) -> torch.Tensor:
+        return collate(ys, len(labels))
+
+    def loss(self, pred: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"cross_entropy": F.cross_entropy(pred, y, reduction="none")}
+
+    def scores(self, pred: torch.Tensor) -> Scores:
+        from graft.tasks import Scores
+
+        return Scores(pred, exclusive=True)
+
+    def decode(self, pred: torch.Tensor, schema: Schema) -> list[Any]:
+        return decode(pred)
+
+    def always(self, train: Sequence[Sample], labels: tuple[str, ...], n: int, measure: str) -> np.ndarray:
+        counts = np.zeros(len(labels))
+        for s in train:
+            counts[labels.index(s.y)] += 1
+        return np.tile(counts / counts.sum(), (n, 1))
 
 
 def collate(ys: list[int], classes: int) -> torch.Tensor:
@@ -30,40 +76,31 @@ def collate(ys: list[int], classes: int) -> torch.Tensor:
     return F.one_hot(torch.tensor(ys), classes).float()
 
 
-def head(backbone: Backbone, classes: int) -> LinearHead:
-    """A linear head that starts with equal scores."""
-    return LinearHead(backbone.dim, classes)
-
-
-def loss(output: Output, batch: Batch) -> dict[str, torch.Tensor]:
-    """Cross-entropy against hard or mixed targets, [b]."""
-    return {"cross_entropy": F.cross_entropy(output.pred, batch.y, reduction="none")}
-
-
 def decode(pred: torch.Tensor) -> list[np.ndarray]:
-    """Probabilities [classes] of each sample."""
+    """Probabilities [classes] of each sample, from scores [b, classes]."""
     return list(F.softmax(pred.double(), dim=1).cpu().numpy())
 
 
-def measure(decoded: Answers, truth: Answers) -> dict[str, float]:
-    """Accuracy first, then balanced accuracy, macro-F1 and log-loss of probabilities against indices.
-
-    Balanced accuracy and macro-F1 are means over the classes that occur in `truth`.
-    """
-    p, t = np.asarray(decoded), np.asarray(truth)
-    classes = p.shape[1]
-    table = np.bincount(t * classes + p.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
-    hits, rows, columns = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
-    there = rows > 0
-    return {
-        "accuracy": float(hits.sum() / len(t)),
-        "balanced_accuracy": float((hits[there] / rows[there]).mean()),
-        "macro_f1": float((2 * hits[there] / (rows + columns)[there]).mean()),
-        "log_loss": float(-np.log(np.clip(p[np.arange(len(t)), t], 1e-12, 1)).mean()),
-    }
+def _alike(labels: tuple[str, ...], notes: list[Note]) -> None:
+    """Labels that differ in case alone are proposed for merging, never merged."""
+    folded: dict[str, list[str]] = {}
+    for label in labels:
+        folded.setdefault(label.casefold(), []).append(label)
+    twins = [" / ".join(group) for group in folded.values() if len(group) > 1]
+    if twins:
+        notes.append(Note("warning", f"{len(twins)} labels differ in case alone and stay apart", tuple(twins)))
 
 
-def pointwise(decoded: Answers, truth: Answers) -> np.ndarray:
-    """1.0 where the likeliest class is the true one, else 0.0, [n]."""
-    right: np.ndarray = np.asarray(decoded).argmax(axis=1) == np.asarray(truth)
-    return right.astype(np.float64)
+def _imbalance(parts: Parts, notes: list[Note]) -> None:
+    counts: dict[str, int] = {}
+    for s in parts.get("train") or [s for part in parts.values() for s in part]:
+        counts[s.y] = counts.get(s.y, 0) + 1
+    most, least = max(counts, key=lambda k: counts[k]), min(counts, key=lambda k: counts[k])
+    if counts[most] >= 10 * counts[least] and len(counts) <= 100:
+        share = counts[most] / sum(counts.values())
+        said = (
+            f"classes are of very different size: {counts[most]} of {most!r}, {counts[least]} of {least!r}; always "
+            f"answering {most!r} is right {share:.1%} of the time (--measure balanced_accuracy or macro_f1 counts "
+            "classes alike)"
+        )
+        notes.append(Note("warning", said))

@@ -1,0 +1,217 @@
+"""Commands that look at data: fit, rank, features, doctor."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from graft.cli._app import STARTED, app
+from graft.cli._options import (
+    Device,
+    Group,
+    Image,
+    Json,
+    Label,
+    MaxBad,
+    Measure,
+    Plugin,
+    Precision,
+    Quiet,
+    Seed,
+    TaskName,
+    Text,
+    Zoo,
+)
+from graft.cli._saying import plugins, print_json, show
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, table of texts, or a run's recipe.toml.", metavar="DATA")
+    ],
+    backbone: Annotated[
+        str, typer.Option(help="Pretrained model as SOURCE:NAME; `graft list backbones`.", metavar="NAME")
+    ] = "auto",
+    recipe: Annotated[
+        str, typer.Option(help="What to do, as 'probe > finetune:depth=2'; runs with no clock.", show_default=False)
+    ] = "",
+    set: Annotated[
+        list[str], typer.Option("--set", help="One number, as stage.0.lr=1e-3; may stand often.", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+    budget: Annotated[
+        str, typer.Option(help="Time, as 150s, 5m, 1h. [default: 5m, none with --recipe]", show_default=False)
+    ] = "",
+    seed: Seed = None,
+    out: Annotated[
+        str, typer.Option(help="The run folder. [default: runs/NAME]", metavar="DIR", show_default=False)
+    ] = "",
+    zoo: Zoo = "",
+    architecture: Annotated[
+        str,
+        typer.Option(help="Of a bare .safetensors as backbone: timm/NAME.", metavar="NAME", show_default=False),
+    ] = "",
+    measure: Measure = "",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Start, go on, or print the finished result again.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a finished run once the new one is whole.")
+    ] = False,
+    task: TaskName = "auto",
+    text: Text = "",
+    image: Image = "",
+    label: Label = "",
+    group: Group = "",
+    domain: Annotated[
+        str, typer.Option(help="Column of the world a sample comes from.", metavar="NAME", show_default=False)
+    ] = "",
+    time_: Annotated[
+        str, typer.Option("--time", help="Column; the latest are the test part.", metavar="NAME", show_default=False)
+    ] = "",
+    split: Annotated[
+        str, typer.Option(help="Column that says train, valid or test.", metavar="NAME", show_default=False)
+    ] = "",
+    max_bad: MaxBad = None,
+    unknown: Annotated[str, typer.Option(help="Labels that train has not: refuse, or drop the samples.")] = "refuse",
+    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
+    frames: Annotated[str, typer.Option(help="Of pictures of several pages: first, or all.")] = "first",
+    plugin: Plugin = [],  # noqa: B006
+    tensorboard: Annotated[
+        str, typer.Option(help="Also write TensorBoard event files there.", metavar="DIR", show_default=False)
+    ] = "",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Choose a backbone, carry it over, prove it, write a run folder."""
+    from graft.voice import Voice, listening
+
+    voice = Voice(quiet)
+    with listening(voice.warn) as voice.stop:
+        from graft.fitting import Request, start
+
+        given = {
+            "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
+            "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain,
+            "time": time_, "split": split, "max_bad": max_bad, "unknown": unknown,
+            "drop_unlabelled": drop_unlabelled, "frames": frames,
+        }  # fmt: skip
+        request = Request(
+            data, given, recipe or None, set, budget or None, out or None, zoo or None, architecture, resume,
+            overwrite, plugin, tensorboard or None, STARTED,
+        )  # fmt: skip
+        _finished(start(request, voice), as_json)
+
+
+def _finished(run: Any, as_json: bool) -> None:
+    from graft import outcome, report
+
+    if as_json:
+        print_json({**outcome.summary(run.report), "run": str(run.folder.resolve())})
+    else:
+        show(report.terminal(run.report), f"{run.folder}/report.html\n")
+
+
+@app.command()
+def rank(
+    data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
+    candidates: Annotated[
+        str,
+        typer.Option(
+            help="Folder of models, or names with commas: the whole list.", metavar="DIR|NAMES", show_default=False
+        ),
+    ] = "",
+    zoo: Zoo = "",
+    task: TaskName = "auto",
+    measure: Measure = "",
+    text: Text = "",
+    image: Image = "",
+    label: Label = "",
+    seed: Seed = None,
+    device: Device = "auto",
+    max_bad: MaxBad = None,
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Rank pretrained models for data before any training."""
+    from graft.ranking import rank_data
+    from graft.voice import Voice
+
+    plugins(plugin)
+    ranking = rank_data(
+        data, candidates or None, zoo=zoo or None, task=task, measure=measure, text=text, image=image, label=label,
+        seed=seed or 0, device=device, max_bad=0.01 if max_bad is None else max_bad, voice=Voice(quiet),
+    )  # fmt: skip
+    if as_json:
+        print_json(ranking.plain())
+        return
+    from graft.tell import ranking as table
+
+    show(table(ranking))
+
+
+@app.command()
+def features(
+    data: Annotated[str, typer.Argument(help="Data as for `graft fit`, with or without labels.", metavar="DATA")],
+    out: Annotated[str, typer.Option(help="A .npz or .parquet file.", metavar="FILE")],
+    backbone: Annotated[
+        str, typer.Option(help="Pretrained model as SOURCE:NAME, or run:FOLDER.", metavar="NAME")
+    ] = "auto",
+    zoo: Zoo = "",
+    stages: Annotated[bool, typer.Option("--stages", help="Also pooled features after each stage.")] = False,
+    task: TaskName = "auto",
+    text: Text = "",
+    image: Image = "",
+    label: Label = "",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    max_bad: MaxBad = None,
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the features of a pretrained model, with ids and labels beside them."""
+    from graft.embed import features as embed
+    from graft.voice import Voice
+
+    plugins(plugin)
+    voice = Voice(quiet)
+    done = embed(
+        data, out=out, backbone=backbone, zoo=zoo or None, stages=stages, task=task, text=text, image=image,
+        label=label, device=device, precision=precision, max_bad=0.01 if max_bad is None else max_bad, voice=voice,
+    )  # fmt: skip
+    if as_json:
+        print_json(done.plain())
+    else:
+        voice.say(done.sentence())
+
+
+@app.command()
+def doctor(
+    data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
+    task: TaskName = "auto",
+    text: Text = "",
+    image: Image = "",
+    label: Label = "",
+    group: Group = "",
+    plugin: Plugin = [],  # noqa: B006
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Look for what is wrong with data; what `fit` would refuse exits with 3."""
+    from graft.doctor import examine
+    from graft.voice import Voice
+
+    plugins(plugin)
+    found = examine(data, task=task, text=text, image=image, label=label, group=group, voice=Voice(quiet))
+    if as_json:
+        print_json(found.plain())
+    else:
+        from graft.tell import findings
+
+        show(findings(found))
+    if found.serious:
+        sys.exit(3)

@@ -1,0 +1,180 @@
+"""What is wrong with data, before anything is trained: findings, each with what `fit` would do about it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from graft import readers, sources
+from graft.data import Note, Parts, Sample
+from graft.errors import DataError
+from graft.readers import samples
+from graft.recipe import Recipe
+from graft.tasks import Task
+from graft.voice import Voice
+
+LEVELS = ("refused", "warning", "note")
+NEAR = 2  # of 64 bits by which two pictures may differ; at 3, smooth backgrounds begin to look alike
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about the data: `level` is refused (by `fit`), warning or note; `items` names what it concerns."""
+
+    level: str
+    what: str
+    text: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass
+class Findings:
+    """All that was found, the serious first, and how much was looked at."""
+
+    source: str
+    task: str
+    sizes: dict[str, int]
+    found: list[Finding] = field(default_factory=list)
+
+    @property
+    def serious(self) -> bool:
+        """Whether `fit` would refuse these data."""
+        return any(f.level == "refused" for f in self.found)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "serious": self.serious}
+
+
+def examine(
+    data: Any,
+    *,
+    task: str = "auto",
+    text: str = "",
+    image: str = "",
+    label: str = "",
+    group: str = "",
+    max_bad: float = 0.01,
+    voice: Voice | None = None,
+) -> Findings:
+    """Look at data as `graft fit` would read them: `graft doctor`.
+
+    Unreadable items, empty texts, missing labels, one class only, classes of one sample, labels in test but not
+    in train, exact copies across parts and inside them, copies with different labels, near copies of pictures
+    across parts, groups across parts, and everything the readers noticed. Raises UsageError, SecurityError,
+    SetupError, and DataError only where nothing can be read at all.
+    """
+    voice = voice or Voice(quiet=True)
+    source, name = sources.resolve(data)
+    asked = Recipe(
+        data=name, task=task, text=text, image=image, label=label, group=group, max_bad=1.0, drop_unlabelled=True
+    )
+    chosen, why = sources.task_for(source, asked)
+    voice.say(f"{name} -> {why}")
+    opened = chosen.opened or readers.open_source(source, asked)
+    read = samples.read(source, asked, chosen.modality, None, opened)
+    found = Findings(name, chosen.name, {k: len(v) for k, v in read.parts.items()})
+    found.found += _from_notes(read.notes, found.sizes, max_bad)
+    found.found += _copies(read.parts)
+    found.found += _near(read.parts, read.hashes)
+    found.found += _groups(read.parts)
+    found.found += _labels(chosen, read.parts, read.schema, asked)
+    found.found.sort(key=lambda f: LEVELS.index(f.level))
+    return found
+
+
+def _from_notes(notes: Sequence[Note], sizes: dict[str, int], max_bad: float) -> list[Finding]:
+    """What the readers noticed; unreadable items above the limit are what `fit` refuses."""
+    total, found = sum(sizes.values()), []
+    for n in notes:
+        if n.kind == "skipped" and ("unreadable" in n.text or "empty" in n.text):
+            share = len(n.items) / max(1, total + len(n.items))
+            level = "refused" if share > max_bad else "warning"
+            found.append(Finding(level, "unreadable", f"{n.text} ({share:.1%} of all)", n.items))
+        elif n.kind == "skipped" and "without a label" in n.text:
+            said = f"{len(n.items)} rows have no label; fill them, or --drop-unlabelled leaves them out"
+            found.append(Finding("refused", "unlabelled", said, n.items))
+        else:
+            level = "warning" if n.kind == "warning" else "note"
+            found.append(Finding(level, n.kind, n.text, n.items))
+    return found
+
+
+def _copies(parts: Parts) -> list[Finding]:
+    across: list[str] = []
+    inside: list[str] = []
+    torn: list[str] = []
+    first: dict[str, tuple[str, Sample]] = {}
+    for name in ("test", "valid", "train", "all"):
+        for s in parts.get(name, ()):
+            if not s.digest:
+                continue
+            if s.digest not in first:
+                first[s.digest] = (name, s)
+                continue
+            where, other = first[s.digest]
+            (inside if where == name else across).append(f"{s.id} = {other.id}")
+            if s.y != other.y:
+                torn.append(f"{s.id} is {s.y!r}, {other.id} is {other.y!r}")
+    found = []
+    if across:
+        said = f"{len(across)} exact copies stand in two parts; fit leaves the copy in train (then valid) out"
+        found.append(Finding("warning", "copies across parts", said, tuple(across)))
+    if inside:
+        said = f"{len(inside)} exact copies stand in one part; a split keeps them on one side"
+        found.append(Finding("note", "copies inside a part", said, tuple(inside)))
+    if torn:
+        said = f"{len(torn)} copies have another label than the first: one of the two is wrong"
+        found.append(Finding("warning", "contradictory labels", said, tuple(torn)))
+    return found
+
+
+def _near(parts: Parts, hashes: dict[str, int | None]) -> list[Finding]:
+    """Pictures that look alike across given parts, by difference hash."""
+    if not hashes or "all" in parts:
+        return []
+    from graft.readers import checks
+
+    digests = {s.id: s.digest for part in parts.values() for s in part}
+    pairs: list[str] = []
+    for early, late in (("train", "test"), ("train", "valid"), ("valid", "test")):
+        a = {s.id: hashes[s.id] for s in parts.get(early, ()) if s.id in hashes}
+        b = {s.id: hashes[s.id] for s in parts.get(late, ()) if s.id in hashes}
+        if a and b:
+            pairs += [f"{x} ~ {y}" for x, y, _ in checks.near(a, b, NEAR) if digests[x] != digests[y]]
+    if not pairs:
+        return []
+    said = f"{len(pairs)} pairs of pictures in two parts look nearly the same; if they show one thing, give --group"
+    return [Finding("warning", "near copies across parts", said, tuple(pairs))]
+
+
+def _groups(parts: Parts) -> list[Finding]:
+    held: dict[str, set[str]] = defaultdict(set)
+    for name, part in parts.items():
+        for s in part:
+            if s.group:
+                held[s.group].add(name)
+    torn = sorted(g for g, names in held.items() if len(names) > 1)
+    if not torn:
+        return []
+    said = f"{len(torn)} groups stand in more than one part: the score flatters"
+    return [Finding("warning", "groups across parts", said, tuple(torn))]
+
+
+def _labels(task: Task, parts: Parts, schema: dict[str, Any], asked: Recipe) -> list[Finding]:
+    """What settling the labels would say or refuse."""
+    assert task.answer is not None
+    notes: list[Note] = []
+    found: list[Finding] = []
+    try:
+        task.answer.settle(parts, notes, asked, dict(schema))
+    except DataError as e:
+        found.append(Finding("refused", "labels", str(e)))
+    found += [Finding("warning" if n.kind == "warning" else "note", n.kind, n.text, n.items) for n in notes]
+    if task.outputs == "classes":
+        sizes = Counter(s.y for part in parts.values() for s in part)
+        shown = ", ".join(f"{k}: {n}" for k, n in sizes.most_common(10)) + (" ..." if len(sizes) > 10 else "")
+        found.append(Finding("note", "classes", f"{len(sizes)} classes ({shown})"))
+    return found
