@@ -39,7 +39,8 @@ def torchvision_folder(folder: Path, architecture: str = "squeezenet1_1", seed: 
     from torchvision import models
 
     torch.manual_seed(seed)
-    net = models.get_model(architecture, weights=None, num_classes=5)
+    quick = {"init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
+    net = models.get_model(architecture, weights=None, num_classes=5, **quick)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "model.safetensors")
     known = {"library": "torchvision", "architecture": architecture, "num_classes": 5}
@@ -115,3 +116,136 @@ def picture_folder(root: Path, n: int = 48, labels: Sequence[str] = ("disc", "sq
             root / label / f"{i:03d}.png"
         )
     return root
+
+
+# ---------------------------------------------------------------------- architectures that people name, made small
+
+
+def timm_small(folder: Path, architecture: str, side: int = SIDE, seed: int = 0, **args: Any) -> Path:
+    """A timm architecture made small by arguments of its own (`model_args`), with random weights and 5 classes."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    net = timm.create_model(architecture, pretrained=False, num_classes=5, **args)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "model.safetensors")
+    settings = {"input_size": [3, side, side], "crop_pct": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3}
+    config = {"architecture": architecture, "num_classes": 5, "model_args": args, "pretrained_cfg": settings}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+TEXT_KINDS: dict[str, dict[str, Any]] = {
+    "bert": {"type_vocab_size": 2},
+    "minilm": {"num_hidden_layers": 3},
+    "roberta": {"max_position_embeddings": 66},
+    "distilbert": {},
+    "deberta-v2": {
+        "relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "max_relative_positions": -1,
+        "type_vocab_size": 0,
+    },
+    "xlnet": {},
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "albert": {"embedding_size": 16},
+    "mpnet": {"max_position_embeddings": 66},
+}  # fmt: skip
+"""What makes each family itself; sizes and special tokens are added by `text_folder`."""
+
+_SIZES = {
+    "distilbert": ("dim", "n_layers", "n_heads", "hidden_dim"),
+    "xlnet": ("d_model", "n_layer", "n_head", "d_inner"),
+}
+_USUAL_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_SPECIAL = {  # padding, unknown, start, end, in the order of their ids
+    "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+    "mpnet": ("<s>", "<pad>", "</s>", "[UNK]", "<mask>"),
+    "xlnet": ("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>"),
+    "albert": ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
+}
+_BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def text_folder(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A text encoder of a family, with random weights and a tokenizer.json as that family uses."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = _tokenizer(kind)
+    vocabulary = tokenizer.get_vocab()
+    sizes = dict(zip(_SIZES.get(kind, _USUAL_SIZES), (32, 2, 2, 64), strict=True))
+    pad = next(t for t in vocabulary if t in ("[PAD]", "<pad>"))
+    special: dict[str, Any] = {"vocab_size": len(vocabulary), "pad_token_id": vocabulary[pad]}
+    if kind == "modernbert":  # else ids of its own large vocabulary
+        special |= {f"{n}_token_id": vocabulary[t] for n, t in zip(("cls", "sep"), ("[CLS]", "[SEP]"), strict=True)}
+        special |= {"bos_token_id": vocabulary["[CLS]"], "eos_token_id": vocabulary["[SEP]"]}
+    if kind != "xlnet":
+        special["max_position_embeddings"] = 64
+    config = AutoConfig.for_model("bert" if kind == "minilm" else kind, **{**sizes, **special, **TEXT_KINDS[kind]})
+    torch.manual_seed(seed)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def _tokenizer(kind: str) -> Any:
+    """WordPiece for BERT's family, byte-level BPE for RoBERTa's and ModernBERT, Unigram where it was sentencepiece."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = list(_SPECIAL.get(kind, _BERT_SPECIAL))
+    unknown = next(t for t in special if t in ("[UNK]", "<unk>"))
+    words = [" ".join([*GOOD, *BAD, *FILLER])] * 3
+    if kind in ("roberta", "modernbert"):
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer: Any = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
+    elif kind in ("deberta-v2", "xlnet", "albert"):
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=80, special_tokens=special, unk_token=unknown)
+    else:
+        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=special)
+    tokenizer.train_from_iterator(words, trainer)
+    ids = tokenizer.get_vocab()
+    start, end = {"roberta": ("<s>", "</s>"), "mpnet": ("<s>", "</s>"), "xlnet": ("<cls>", "<sep>")}.get(
+        kind, ("[CLS]", "[SEP]")
+    )
+    single = f"$A {end} {start}" if kind == "xlnet" else f"{start} $A {end}"  # XLNet's <cls> comes last
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(start, ids[start]), (end, ids[end])]
+    )
+    return tokenizer
+
+
+PICTURE_KINDS: dict[str, dict[str, Any]] = {
+    "vit": {
+        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+        "image_size": 32, "patch_size": 8,
+    },
+    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 4},
+    "mobilenet_v1": {"depth_multiplier": 0.25, "image_size": 32},
+    "mobilenet_v2": {"depth_multiplier": 0.25, "image_size": 32},
+    "swin": {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4, "image_size": 32},
+}  # fmt: skip
+
+
+def vision_folder(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A picture classifier of the transformers library, 5 classes, with random weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(kind, num_labels=5, **PICTURE_KINDS[kind])
+    AutoModelForImageClassification.from_config(config).save_pretrained(folder)
+    side = {"height": SIDE, "width": SIDE}
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"size": side, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2})
+    )
+    return folder

@@ -1,7 +1,8 @@
 """Where pretrained knowledge comes from: one file a source, found by the prefix of a name.
 
 A source has `names(pattern) -> list`, `load(name, schema=None) -> Backbone`, and
-`build(description, assets) -> Backbone`, which makes the module again without weights.
+`build(description, assets) -> Backbone`, which makes the module again without weights. What was downloaded says in
+its card's name which weights it was (`timm:NAME@COMMIT`, `torchvision:NAME@SHA256`): that name loads them again.
 """
 
 from __future__ import annotations
@@ -15,29 +16,78 @@ from graft import registry
 from graft.errors import UsageError, did_you_mean
 from graft.model import Backbone
 
+ARCHITECTURE = "?architecture="
+
 
 def split(name: str) -> tuple[str, str]:
     """`timm:resnet18` -> (source, name). A path stands for `local:`; raises UsageError."""
     source, colon, rest = name.partition(":")
     if colon and source in registry.names("backbones"):
         return source, rest
-    if Path(name).is_dir():
+    if _is_path(name):
         return "local", name
     known = registry.names("backbones")
     hint = did_you_mean(source, known) if colon else f" Sources: {', '.join(known)}."
     raise UsageError(f"backbone {name!r}: write SOURCE:NAME, for instance timm:resnet18 or local:FOLDER.{hint}")
 
 
+def _is_path(name: str) -> bool:
+    path = Path(name.partition(ARCHITECTURE)[0])
+    return path.is_dir() or (path.suffix == ".safetensors" and path.is_file())
+
+
 def absolute(name: str) -> str:
-    """The name with a folder written out whole, so that a recipe means the same from anywhere."""
+    """The name with a folder or file written out whole, so that a recipe means the same from anywhere."""
     source, colon, rest = name.partition(":")
-    if colon and source in ("local", "run"):
-        return f"{source}:{Path(rest).expanduser().resolve()}"
-    return f"local:{Path(name).resolve()}" if not colon and name != "auto" and Path(name).is_dir() else name
+    if not (colon and source in ("local", "run")):
+        if colon or name == "auto" or not _is_path(name):
+            return name
+        source, rest = "local", name
+    path, mark, architecture = rest.partition(ARCHITECTURE)
+    return f"{source}:{Path(path).expanduser().resolve()}{mark}{architecture}"
+
+
+def with_architecture(name: str, architecture: str) -> str:
+    """`local:FILE.safetensors` with the network that its weights are of, as `timm/NAME` or `torchvision/NAME`.
+
+    A bare NAME is looked for in both libraries. The answer is a name that `load` takes. Raises UsageError for
+    an architecture that neither has, or both, and for names of backbones that say their own.
+    """
+    source, rest = split(name)
+    if source != "local":
+        raise UsageError(f"--architecture {architecture}: {name} says its own; it is for local:FILE.safetensors")
+    if ARCHITECTURE in rest:
+        raise UsageError(f"--architecture {architecture}: the backbone's name has {rest.partition('?')[2]} already")
+    library, slash, bare = architecture.partition("/")
+    chosen = [library] if slash else [n for n in ("timm", "torchvision") if _has(n, architecture)]
+    if len(chosen) != 1 or chosen[0] not in ("timm", "torchvision"):
+        both = f"both libraries have {architecture!r}" if len(chosen) > 1 else "write timm/NAME or torchvision/NAME"
+        near = did_you_mean(architecture, [n for lib in ("timm", "torchvision") for n in _known(lib)])
+        raise UsageError(
+            f"--architecture {architecture}: {both}"
+            + (f": timm/{architecture} or torchvision/{architecture}" if len(chosen) > 1 else f".{near}")
+        )
+    bare = bare or architecture
+    if not _has(chosen[0], bare):
+        raise UsageError(f"{chosen[0]} has no architecture {bare!r}.{did_you_mean(bare, _known(chosen[0]))}")
+    return f"local:{rest}{ARCHITECTURE}{chosen[0]}/{bare}"
+
+
+def _known(library: str) -> list[str]:
+    listed: list[str] = registry.load("backbones", library).architectures()
+    return listed
+
+
+def _has(library: str, architecture: str) -> bool:
+    return architecture.partition(".")[0] in _known(library)
 
 
 def load(name: str, schema: Any = None) -> Backbone:
-    """The pretrained backbone called `SOURCE:NAME`; raises UsageError, SetupError, SecurityError, DataError."""
+    """The pretrained backbone called `SOURCE:NAME`, for data of this schema.
+
+    A schema with `channels` gives a picture backbone whose first convolution takes that many. Raises UsageError,
+    SetupError, SecurityError, DataError.
+    """
     source, rest = split(name)
     backbone: Backbone = registry.load("backbones", source).load(rest, schema)
     return backbone.to(memory_format=torch.channels_last)  # convolutions run a quarter faster so
@@ -46,4 +96,4 @@ def load(name: str, schema: Any = None) -> Backbone:
 def build(description: dict[str, Any], assets: Path) -> Backbone:
     """The backbone that `description` tells of, with random weights."""
     backbone: Backbone = registry.load("backbones", str(description["source"])).build(description, assets)
-    return backbone
+    return backbone.to(memory_format=torch.channels_last)  # as `load` does: another layout rounds otherwise

