@@ -1,122 +1,20 @@
-"""A report's page is one safe, still file; its card and its table say the same numbers."""
+"""A report's page says what is in the report, section by section, for each kind of answer."""
 
 from __future__ import annotations
 
-import base64
-import copy
-import io
-import json
-import re
-import subprocess
-import sys
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from rich.console import Console
+import reports
+from pages import Page, rendered, sections, shown
+from report_parts import sample, score
 
 from graft import _page, _plots, _wording, report
 
-VOID = {"meta", "link", "img", "br", "input"}
-SHAPES = {"circle", "line"}  # closed by themselves
 ORDER = [
     "controls", "rungs", "mistakes", "confusion", "classes", "calibration", "curves", "rank", "data", "usage",
     "recipe", "machine",
 ]  # fmt: skip
-
-
-def score(value: float, low: float, high: float, **more: Any) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, **more}
-
-
-def picture(kilobytes: int = 8) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(bytes(range(256)) * 4 * kilobytes).decode()
-
-
-def sample() -> dict[str, Any]:
-    curve = {"step": [0, 10, 20], "loss": [0.7, 0.3, 0.2], "valid": [{"step": 10, "value": 0.9}]}
-    candidate = {"name": "local:/zoo/a", "predicted": 0.92, "low": 0.88, "high": 0.95, "probe": 0.91, "mb": 7.2}
-    failed = {"name": "timm:b", "error": "the hub cannot be reached"}
-    note = {"kind": "skipped", "text": "files that are no pictures", "items": [f"odd_{i}.gif" for i in range(70)]}
-    return {
-        "format": 1, "run": "runs/photos", "title": "photos", "graft": "0.1.0",
-        "created": "2026-11-24T08:00:00+00:00", "task": {"name": "image_classification", "labels": ["ants", "bees"]},
-        "measure": "accuracy", "chosen": "finetune", "headline": score(0.93, 0.89, 0.97, n=153), "level": 0.95,
-        "verdict": "Carrying knowledge over helped.",
-        "backbone": {"name": "local:/zoo/mobilenetv2_100_tv", "parameters": 3504872, "mb": 7.2,
-                     "license": "Apache-2.0", "trained_on": "ImageNet-1k"},
-        "controls": {"majority": score(0.54, 0.46, 0.62), "probe": score(0.92, 0.88, 0.96)},
-        "against": {"majority": {"difference": 0.39, "low": 0.30, "high": 0.47},
-                    "probe": {"difference": 0.01, "low": -0.02, "high": 0.04}},
-        "rungs": [{"name": "probe", **score(0.91, 0.85, 0.96), "seconds": 4.0, "kept": True, "why": "first"},
-                  {"name": "finetune", **score(0.94, 0.9, 0.98), "seconds": 62.0, "kept": True, "why": "better",
-                   "recipe": "probe > finetune:depth=2"}],
-        "scores": {"finetune": {"test": {"accuracy": score(0.93, 0.89, 0.97, n=153),
-                                         "log_loss": score(0.213, 0.1, 0.3, n=153)}}},
-        "confusion": [[65, 5], [6, 77]],
-        "per_class": {"ants": {"precision": 0.915, "recall": 0.929, "f1": 0.922, "n": 70},
-                      "bees": {"precision": 0.939, "recall": 0.928, "f1": 0.933, "n": 83}},
-        "calibration": {"ece": 0.04, "bins": [
-            {"low": 0.5, "high": 0.9, "confidence": 0.7, "accuracy": 0.6, "n": 41},
-            {"low": 0.9, "high": 1.0, "confidence": 0.98, "accuracy": 0.96, "n": 112}]},
-        "mistakes": [{"id": f"val/{i}.jpg", "truth": "ants", "predicted": "bees", "probability": 0.5 + i / 50,
-                      "text": None, "picture": picture()} for i in range(20)],
-        "curves": {"finetune": curve},
-        "rank": {"candidates": [candidate, failed], "choice": "local:/zoo/a", "tied": []},
-        "data": {"source": "photos/", "train": 196, "valid": 48, "test": 153, "notes": [note], "fingerprint": "9f" * 32,
-                 "classes": {"ants": {"train": 99, "valid": 24, "test": 70}}},
-        "recipe": "seed = 0\n", "seconds": 92.1, "timeline": [{"what": "rank", "seconds": 20.1}],
-        "environment": {"python": "3.11.7", "device": "cpu"},
-    }  # fmt: skip
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element is closed in order; keeps tags, attributes and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(k, v or "") for k, v in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in SHAPES
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
-
-
-def sections(html: str) -> list[str]:
-    return re.findall(r'<section id="(\w+)">', html)
-
-
-def rendered(r: dict[str, Any], width: int = 80) -> str:
-    console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(report.terminal(r))
-    out = console.file.getvalue()  # type: ignore[attr-defined]
-    assert isinstance(out, str)
-    return out
 
 
 def test_sections_are_all_there_in_order() -> None:
@@ -176,174 +74,6 @@ def test_each_value_may_be_none() -> None:
         rendered(r)
 
 
-HOSTILE = [
-    "<script>alert(1)</script>", "{{ 7*7 }}{% raw %}", "W" * 5000, "\N{ANT}\N{HONEYBEE}", "נמלים",
-    "\" onmouseover='x' style=\"", "](javascript:x) | **b** `c`", "\x1b[31mred\x00", "\udc80odd", "\u202eevil\u2066",
-    "---\nlicense: mit", "</style></title><img src=x>", "[bold]x[/nope]", "https://example.org/x", "items", "nan",
-]  # fmt: skip
-
-
-def hostile() -> dict[str, Any]:
-    r, n = sample(), len(HOSTILE)
-    r["task"]["labels"] = HOSTILE
-    r["confusion"] = [[(i * j) % 4 for j in range(n)] for i in range(n)]
-    r["per_class"] = {h: {"precision": 0.9, "recall": float("nan"), "f1": 0.5, "n": 4} for h in HOSTILE}
-    r["data"]["classes"] = {h: {"train": 1, "valid": None} for h in HOSTILE}
-    r["data"]["notes"] = [{"kind": h, "text": h, "items": HOSTILE} for h in HOSTILE]
-    r["mistakes"] = [
-        {"id": h, "truth": h, "predicted": h, "probability": 0.9, "text": h, "picture": h} for h in HOSTILE
-    ]
-    r["rungs"] = [{"name": h, **score(0.9, 0.8, 1.0), "kept": False, "why": h, "recipe": h} for h in HOSTILE]
-    r["rank"]["candidates"] = [{"name": h, "license": h} for h in HOSTILE] + [
-        {"name": "a", "error": h} for h in HOSTILE
-    ]
-    r["controls"] = {h: score(0.5, 0.4, 0.6) for h in HOSTILE}
-    r["curves"] = dict.fromkeys(HOSTILE, r["curves"]["finetune"])
-    r["environment"] = dict(zip(HOSTILE, HOSTILE, strict=True))
-    r["timeline"] = [{"what": h, "seconds": 1.0} for h in HOSTILE]
-    r["backbone"] = dict.fromkeys(("name", "license", "trained_on"), "\n".join(HOSTILE))
-    for key in ("run", "title", "verdict", "recipe", "chosen", "created", "graft", "measure"):
-        r[key] = "\n".join(HOSTILE)
-    return r
-
-
-def test_hostile_text_stays_text() -> None:
-    page = report.to_html(hostile())
-    read = Page(page)  # nothing opened an element
-    assert not {"script", "iframe", "object", "a", "form", "base"} & set(read.tags)
-    assert "img" not in read.tags
-    assert not [k for k, _ in read.attributes if k.startswith("on")]
-    assert page.count("<style>") == page.count("</style>") == page.count("<title>", 0, page.index("</head>")) == 1
-    assert "<script>alert(1)</script>" in read.words
-    assert "{{ 7*7 }}{% raw %}" in read.words
-    assert "49{" not in read.words
-    assert "\\x1b[31mred\\x00" in read.words
-    assert "\\udc80odd" in read.words
-    assert "\\u202eevil" in read.words
-    assert not _wording.ODD.search(page)
-    page.encode("utf-8")
-    assert len(re.findall("W{401,}", page)) == 4  # only the verdict, the usage and the recipe are whole
-
-
-def test_hostile_text_in_the_card() -> None:
-    card = report.model_card(hostile())
-    head, _, body = card.removeprefix("---\n").partition("\n---\n")
-    for line in head.splitlines():
-        assert re.fullmatch(r'[a-z_]+:( ([\w.\-/]+|".*"))?|- ([\w.\-/]+|".*")', line), line
-    prose = re.sub(r"```.*?```", "", body, flags=re.DOTALL)
-    assert "<" not in prose
-    assert "://" not in prose
-    assert not re.search(r"(?<!\\)\]\(", prose)
-    assert not re.search(r"^license: mit", card, flags=re.MULTILINE)
-    fences = [line for line in card.splitlines() if line.startswith("```")]
-    assert fences == ["```python", "```", "```sh", "```"]
-    card.encode("utf-8")
-
-
-def test_hostile_text_in_the_terminal() -> None:
-    out = rendered(hostile())
-    assert "[bold]x[/nope]" in out
-    assert "\x1b" not in out
-    assert max(map(len, out.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("data:image/png;base64,AAAA", True), ("data:image/svg+xml;base64,AAAA", False), ("javascript:alert(1)", False),
-        ('data:image/png;base64,AAAA" onload="x', False), ("data:text/html;base64,AAAA", False),
-        ("https://example.org/a.png", False), ("data:image/png;base64,AAAA\n", False),
-    ],
-)  # fmt: skip
-def test_only_pictures_are_pictures(given: str, shown: bool) -> None:
-    r = sample()
-    r["mistakes"] = [{"id": "a", "truth": "x", "predicted": "y", "probability": 0.9, "picture": given}]
-    assert ("<img" in report.to_html(r)) is shown
-
-
-def test_nothing_is_fetched() -> None:
-    page = report.to_html(sample())
-    links = [v for k, v in Page(page).attributes if k in ("src", "href", "srcset", "action", "data", "xlink:href")]
-    assert links
-    assert all(v.startswith("data:") for v in links)
-    assert "http:" not in page
-    assert "https:" not in page
-    assert not re.search(r"url\(|@import|<script", page)
-    assert "default-src 'none'" in page
-
-
-def test_no_number_is_nan() -> None:
-    def poisoned(value: Any, with_: float) -> Any:
-        if isinstance(value, dict):
-            return {k: poisoned(v, with_) for k, v in value.items()}
-        if isinstance(value, list):
-            return [poisoned(v, with_) for v in value]
-        return with_ if isinstance(value, float) else value
-
-    for bad in (float("nan"), float("inf"), -float("inf")):
-        r = poisoned(sample(), bad)
-        assert not re.search(r"\b(nan|inf)\b", Page(report.to_html(r)).words, flags=re.IGNORECASE)
-        assert not re.search(r"\b(nan|inf)\b|nan%|inf%", re.sub(r"base64,\S+", "", report.to_html(r)))
-        assert not re.search(r"\b(nan|inf)\b", report.model_card(r) + rendered(r), flags=re.IGNORECASE)
-        json.dumps(report.finite(r), allow_nan=False)
-
-
-def test_finite() -> None:
-    given = {"a": float("nan"), "b": [1, (float("inf"), 2.5)], "c": {"nan": "nan", "d": True, "e": None}}
-    kept = copy.deepcopy(given)
-    assert report.finite(given) == {"a": None, "b": [1, [None, 2.5]], "c": {"nan": "nan", "d": True, "e": None}}
-    assert str(given) == str(kept)
-    assert report.finite(True) is True
-    for value in (np.float32("nan"), np.float64("inf")):
-        assert report.finite(value) is None
-    assert type(report.finite(np.float32(0.5))) is float
-    assert type(report.finite(np.int64(3))) is int
-
-
-def test_size_is_bounded() -> None:
-    assert len(report.to_html(sample()).encode()) < 1_500_000
-    r = sample()
-    r["mistakes"] = [{**x, "picture": picture(kilobytes=200)} for x in r["mistakes"] * 10]
-    r["task"]["labels"] = [f"class_{i}" for i in range(3000)]
-    r["per_class"] = {k: {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 3} for k in r["task"]["labels"]}
-    r["data"]["classes"] = {k: {"train": 1, "valid": 1, "test": 1} for k in r["task"]["labels"]}
-    r["curves"] = {"x": {"step": list(range(50_000)), "loss": [1.0 / (i + 1) for i in range(50_000)]}}
-    page = report.to_html(r)
-    assert len(page.encode()) < 2_000_000
-    assert "2,000 more rows are in report.json." in page
-    assert 0 < page.count("<img") < 20
-
-
-def test_pages_are_the_same_each_time(tmp_path: Path) -> None:
-    first = report.to_html(sample())
-    assert first == report.to_html(sample())
-    (tmp_path / "r.json").write_text(json.dumps(sample()))
-    code = "import json,sys; from graft import report as r; d=json.load(open(sys.argv[1]))\n"
-    code += "sys.stdout.reconfigure(encoding='utf-8'); print(r.to_html(d) + r.model_card(d), end='')"
-    run = [sys.executable, "-c", code, str(tmp_path / "r.json")]
-    source = str(Path(report.__file__).parents[1])
-    for seed in "12":
-        env = {"PYTHONPATH": source, "PYTHONHASHSEED": seed}
-        out = subprocess.run(run, env=env, capture_output=True, check=True).stdout.decode()
-        assert out == first + report.model_card(sample())
-
-
-def test_the_report_is_not_changed() -> None:
-    r = sample()
-    report.to_html(r)
-    report.model_card(r)
-    report.terminal(r)
-    assert r == sample()
-
-
-def test_import_is_light() -> None:
-    code = "import sys; import graft.report\n"
-    code += "print([m for m in ('jinja2', 'matplotlib', 'rich', 'numpy', 'torch') if m in sys.modules])"
-    env = {"PYTHONPATH": str(Path(report.__file__).parents[1])}
-    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"
-
-
 def test_confusion_of_many_classes_lists_pairs() -> None:
     r, n = sample(), 40
     r["task"]["labels"] = [f"class_{i}" for i in range(n)]
@@ -381,10 +111,12 @@ def test_a_control_that_is_the_chosen_is_not_repeated() -> None:
 
 def test_where_less_is_better_the_reading_turns() -> None:
     gap = {"difference": -0.2, "low": -0.3, "high": -0.1}
-    assert _wording.reading(gap, "log_loss") == ("chosen is better", "good")
-    assert _wording.reading(gap, "accuracy") == ("chosen is worse", "bad")
-    assert _wording.reading({**gap, "high": 0.1}, "rmse") == ("no clear difference", "dim")
-    assert _wording.reading({}, "rmse") == ("not compared", "dim")
+    assert _wording.reading(gap, less=True) == ("chosen is better", "good")
+    assert _wording.reading(gap, less=False) == ("chosen is worse", "bad")
+    assert _wording.reading({**gap, "high": 0.1}, less=True) == ("no clear difference", "dim")
+    assert _wording.reading({}, less=True) == ("not compared", "dim")
+    assert _wording.lower({}, "cost:fp=1,fn=5")
+    assert not _wording.lower({"measures": {"cost": {"lower": False}}}, "cost:fp=1,fn=5")  # the report knows better
 
 
 def test_a_measure_that_is_no_share_is_no_percent() -> None:
@@ -396,7 +128,7 @@ def test_a_measure_that_is_no_share_is_no_percent() -> None:
     )
     words = Page(report.to_html(r)).words
     assert "RMSE on unseen data 12.3" in words
-    assert "11 to 13.9" in words
+    assert "11.0 to 13.9" in words
     assert "−7.6" in words
     assert "chosen is better" in words
     assert "12.3" in rendered(r)
@@ -408,7 +140,11 @@ def test_a_measure_that_is_no_share_is_no_percent() -> None:
     [
         (0.93, "accuracy", False, "93.0%"), (1.0, "macro_f1", False, "100.0%"), (0.39, "accuracy", True, "+39.0"),
         (-0.0131, "accuracy", True, "−1.3"), (-0.0001, "accuracy", True, "+0.0"), (0.21345, "log_loss", False, "0.213"),
-        (None, "accuracy", False, "–"), (-2.5, "rmse", True, "−2.5"),
+        (None, "accuracy", False, "–"), (-2.5, "rmse", True, "−2.50"),
+        (0.0, "mae", False, "0"), (0.98765, "mae", False, "0.988"), (0.9996, "mae", False, "1.00"),
+        (123.4, "mae", False, "123"), (123456.7, "mae", False, "123,457"), (2.5e-7, "mae", False, "2.50e−07"),
+        (-0.0004, "r2", False, "0.000"), (0.061, "hamming_loss", False, "6.1%"),
+        (0.02, "calibration_error", False, "2.0%"),
     ],
 )  # fmt: skip
 def test_numbers(value: float | None, measure: str, signed: bool, words: str) -> None:
@@ -443,67 +179,164 @@ def test_long_lines_are_averaged() -> None:
     assert _plots.thin([]) == []
 
 
-def test_card_front_matter_is_plain_yaml() -> None:
-    card = report.model_card(sample())
-    head, _, body = card.removeprefix("---\n").partition("\n---\n")
-    read: dict[str, Any] = {}
-    key = ""
-    for line in head.splitlines():
-        if line.startswith("- "):
-            read[key].append(line[2:])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sensitivity:specificity=0.95", "sensitivity at 95% specificity"),
+        ("sensitivity:specificity=0.9,positive=a, b", "sensitivity for a, b at 90% specificity"),
+        ("sensitivity:positive=x=y", "sensitivity for x=y"),
+        ("sensitivity:specificity=odd", "sensitivity at a specificity of odd"),
+        ("cost:fp=1,fn=5", "cost (fp=1,fn=5)"), ("balanced_accuracy", "balanced accuracy"),
+        ("mae", "mean absolute error"),
+    ],
+)  # fmt: skip
+def test_measures_in_words(name: str, words: str) -> None:
+    assert _wording.spoken(name) == words
+
+
+# -- each kind of answer
+
+SECTIONS = {
+    "classes": "controls measures rungs mistakes confusion thresholds classes calibration curves rank data usage "
+    "recipe machine",
+    "labels": "controls measures rungs mistakes thresholds classes calibration curves data usage recipe machine",
+    "numbers": "controls measures rungs residuals mistakes curves data usage recipe machine",
+}
+SAID = {
+    "classes": [
+        "Sensitivity at 95% specificity on unseen data 83.1%", "1,327 items, 2 classes",
+        "It says “sick” from a probability of 23.1%",
+        "Chosen on the validation part", "20 of 27 mistakes on the test part, those it was surest of first",
+        "chosen; thresholds moved on validation", "Predicted accuracy",
+        "label is the class that is said, the thresholds above",
+    ],
+    "labels": [
+        "Mean average precision on unseen data 81.2%", "11,490 items, 7 labels",
+        "20 of 518 test items on which a label is missing or one too many is said, the most surprising first",
+        "from 11.9% for “weather” to 55.0% for “economy”", "Label by label", "Each label of each item is a yes or a no",
+        "is health; politics; science", "always each label's share", "Items that hold each label",
+    ],
+    "numbers": [
+        "Mean absolute error on unseen data 8.91", "640 test items; less is better", "the best is furthest left",
+        "chosen is better", "How far off are its numbers?", "Furthest off",
+        "whose predicted number is furthest off, the worst first",
+        "a linear regression on the frozen backbone", "value is the predicted number", "31.6 too high",
+    ],
+}  # fmt: skip
+NOT_SAID = {
+    "classes": ["Label by label", "less is better; ", "furthest off"],
+    "labels": ["classes", "Class by class", "What is taken for what", "surest"],
+    "numbers": ["classes", "probab", "Class by class", "What is taken", "threshold", "surest", "points", "%  to"],
+}
+
+
+@pytest.mark.parametrize("kind", reports.KINDS)
+def test_each_kind_of_answer_has_its_page(kind: str) -> None:
+    page = report.to_html(reports.KINDS[kind]())
+    assert " ".join(sections(page)) == SECTIONS[kind]
+    words = Page(page).words
+    assert not [x for x in SAID[kind] if x not in words]
+    assert not [x for x in NOT_SAID[kind] if x in words]
+
+
+@pytest.mark.parametrize("kind", reports.KINDS)
+@pytest.mark.parametrize("how", ["gone", "none", "empty"])
+def test_each_kind_does_without_any_key(kind: str, how: str) -> None:
+    for key in reports.KINDS[kind]():
+        r = reports.KINDS[kind]()
+        if how == "gone":
+            del r[key]
         else:
-            key, _, value = line.partition(":")
-            read[key] = value.strip() or []
-    assert read == {
-        "license": "apache-2.0", "library_name": "graft", "pipeline_tag": "image-classification",
-        "base_model": "mobilenetv2_100_tv", "tags": ["graft", "transfer-learning", "image-classification"],
-        "metrics": ["accuracy", "log_loss"],
-    }  # fmt: skip
-    titles = re.findall(r"^## (.*)", body, flags=re.MULTILINE)
-    assert titles == ["What it is", "Score", "Data", "How it was chosen", "Limits", "Use"]
-    assert "| finetune (chosen) | 93.0% | 89.0 to 97.0% |  |" in body
-    assert "| majority | 54.0% | 46.0 to 62.0% | +39.0 (+30.0 to +47.0) |" in body
-    assert 'run = graft.load("runs/photos")' in body
-    assert "graft predict runs/photos INPUT" in body
+            r[key] = None if how == "none" else type(r[key])()
+        here = sections(report.to_html(r))
+        lost = {"per_class": "classes", "run": "usage"}.get(key, key)
+        assert lost not in here, (key, here)
+        assert set(here) <= set(SECTIONS[kind].split()) | ({"confusion"} if key == "task" else set())
+        report.model_card(r)
+        rendered(r)
 
 
-@pytest.mark.parametrize(
-    ("licence", "lines"),
-    [
-        ("MIT", ["license: mit"]), ("CC-BY-NC-4.0", ["license: cc-by-nc-4.0"]), (None, []), ("", []),
-        ("FAIR: non-commercial", ["license: other", 'license_name: "FAIR: non-commercial"']),
-    ],
-)  # fmt: skip
-def test_card_licence(licence: str | None, lines: list[str]) -> None:
-    r = sample()
-    r["backbone"]["license"] = licence
-    assert [x for x in report.model_card(r).splitlines() if x.startswith("license")] == lines
+def test_measures_stand_with_definition_interval_and_controls() -> None:
+    words = shown(reports.of_labels(), "measures")
+    assert "The mean average precision decided which rung is kept" in words
+    assert (
+        "Mean average precision (decides) Mean over labels of the average precision 81.2% 77.5 to 84.9% 21.4%" in words
+    )
+    assert words.index("(decides)") < words.index("Micro F1")
+    assert "Less is better 6.1%" in words
+    assert words.count("n/a") == 4  # the chosen and three controls
+    assert "No value here: no test item holds the label weather n/a" in words
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [
-        ("timm:resnet18.a1_in1k", "timm/resnet18.a1_in1k"), ("transformers:org/name", "org/name"), ("plain", "plain"),
-        ("local:/zoo/vit/", "vit"), ("local:C:\\zoo\\vit", "vit"), ("bundled:minilm", "minilm"), ("local:no", '"no"'),
-    ],
-)  # fmt: skip
-def test_card_base_model(name: str, base: str) -> None:
-    r = sample()
-    r["backbone"]["name"] = name
-    assert f"base_model: {base}" in report.model_card(r).splitlines()
+def test_the_deciding_measure_comes_first_whatever_the_order() -> None:
+    r = reports.of_numbers()
+    r["measure"], r["headline"] = "r2", r["scores"]["finetune"]["test"]["r2"]
+    words = shown(r, "measures")
+    assert words.index("R² (decides)") < words.index("Mean absolute error") < words.index("RMSE")
+    assert words.count("(decides)") == 1
 
 
-def test_python_of_the_usage_compiles() -> None:
-    for run in ("runs/photos", "runs/a b'; rm -rf ~", 'C:\\runs\\"x"', "läuft/\N{ANT}"):
-        shown = _page.usage({"run": run, "task": {"name": "text_classification"}})
-        assert shown is not None
-        compile(shown["python"], "usage", "exec")
-        assert len(shown["python"].splitlines()) == 5
+def test_a_measure_defined_without_its_options_is_the_same_measure() -> None:
+    r = reports.of_classes()
+    r["measures"] = {k.partition(":")[0]: v for k, v in r["measures"].items()}
+    words = shown(r, "measures")
+    assert words.count("ensitivity") == 2  # the sentence above, and one row
+    assert "Share of the sick that are found" in words
 
 
-def test_terminal_fits_80_columns() -> None:
-    out = rendered(sample())
-    assert max(map(len, out.splitlines())) <= 80
-    for said in ("finetune", "93.0", "89.0 to 97.0", "+39.0 (+30.0 to +47.0)", "+1.0 (-2.0 to +4.0)", "153 items"):
-        assert said in out
-    assert out.rstrip().endswith("Carrying knowledge over helped.")
+def undefined(why: str = "the test part holds one class only") -> dict[str, Any]:
+    """A report whose deciding measure has no value for any model."""
+    r = reports.of_classes()
+    none = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 312}
+    r["headline"], r["against"] = none, {}
+    r["controls"] = dict.fromkeys(r["controls"], none)
+    for s in r["scores"].values():
+        s["test"][r["measure"]] = none
+    r["measures"][r["measure"]]["undefined"] = why
+    return r
+
+
+def test_an_undefined_deciding_measure_says_why_everywhere() -> None:
+    why = "the test part holds one class only"
+    for r, reason in ((undefined(), why), (undefined(""), _wording.UNEXPLAINED)):
+        page = report.to_html(r)
+        words = Page(page).words
+        assert f"on unseen data n/a {reason}" in words
+        assert f"has no value on this test part: {reason} ." in words
+        assert 'class="whisker"' not in page
+        assert f"No value here: {reason} n/a" in shown(r, "measures")
+        assert f"has no value here: {reason}." in report.model_card(r)
+        assert "nan" not in words
+        out = " ".join(rendered(r).split())
+        assert f"n/a: {reason}" in out
+        assert out.count("n/a") == 4  # three models and the reason
+
+
+def test_a_control_without_a_value_is_listed_and_not_drawn() -> None:
+    r = reports.of_numbers()
+    r["controls"]["probe"] = {"value": None, "low": None, "high": None}
+    assert report.to_html(r).count('class="whisker"') == 3
+    assert "probe a linear regression on the frozen backbone n/a" in shown(r, "controls")
+    assert "8.91" in shown(r, "controls")
+
+
+def test_rungs_say_their_cost() -> None:
+    words = shown(reports.of_numbers(), "rungs")
+    assert "Together they took 7 min 15 s, the one that was kept 6 min 42 s." in words
+    assert "Parameters trained" in words
+    assert "2.4 s 1,281" in words
+    assert "6 min 42 s 3.2 M" in words
+    r = reports.of_numbers()
+    r["rungs"] = [{k: v for k, v in x.items() if k != "trained"} for x in r["rungs"]]
+    r["left_out"] = [{"name": "probe_finetune", "why": "no time is left"}]
+    words = shown(r, "rungs")
+    assert "Parameters trained" not in words
+    assert "probe finetune – – – not run no time is left" in words
+
+
+def test_what_was_detected_and_assumed_stands_in_one_place() -> None:
+    words = shown(reports.of_labels(), "data")
+    at = [words.index(x) for x in ("Detected", "columns text and topics", "Assumed", "no split was given", "Left out",
+                                   "1 file that cannot be read", "Warnings", "3 texts stand in train")]  # fmt: skip
+    assert at == sorted(at)
+    assert "1 warning below, under The data" in Page(report.to_html(reports.of_labels())).words

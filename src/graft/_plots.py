@@ -14,6 +14,14 @@ from itertools import pairwise
 Point = tuple[float, float]
 
 MOST_POINTS = 200  # points of a line; longer series are averaged
+MOST_DOTS = 1500  # of a scatter plot; of more, every so many-th
+BARS = 36  # of a histogram, at most
+TAIL = 0.02  # share of the furthest values that a histogram may leave out
+
+
+def round_number(value: float) -> str:
+    """A number on an axis: `0.25`, `12,000`, `\u22123`."""
+    return f"{value:,.10g}".replace("-", "\u2212")
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -94,3 +102,57 @@ def line(points: Sequence[Point], word: Callable[[float], str], label: str, reac
     if dots or len(placed) == 1:
         parts += [f'<circle class="dot" cx="{x}" cy="{y}" r="3.5"/>' for x, y in placed]
     return _svg("".join(parts), label, "lines")
+
+
+def scatter(points: Sequence[Point], marks: Sequence[float], word: Callable[[float], str]) -> str:
+    """Predicted (up) against true numbers (across), both on the axis `marks`, with the line of equality."""
+    parts = []
+    for m in marks:
+        x, y = _at(m, marks), _at(marks[-1] - (m - marks[0]), marks)
+        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="0" y2="100%"/>')
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{x}" y="100%" dy="18" text-anchor="middle">{escape(word(m))}</text>')
+        parts.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{escape(word(m))}</text>')
+    parts.append('<line class="ideal" x1="0" x2="100%" y1="100%" y2="0"/>')
+    shown = points[:: math.ceil(len(points) / MOST_DOTS) or 1]
+    for true, said in shown:
+        y = _at(marks[-1] - (said - marks[0]), marks)
+        parts.append(f'<circle class="item" cx="{_at(true, marks)}" cy="{y}" r="{3.5 if len(shown) < 400 else 2.2}"/>')
+    return _svg("".join(parts), f"Predicted against true numbers of {len(shown)} items", "square scatter")
+
+
+def bins(errors: Sequence[float]) -> tuple[list[tuple[float, float, int]], int]:
+    """Counts (from, to, items) in equal bins of round width about zero, and how many lie further out than the bins.
+
+    At most 2 percent do: a few far errors would press all others into one bar.
+    """
+    sizes = sorted(map(abs, errors))
+    reach = sizes[math.ceil((1 - TAIL) * len(sizes)) - 1] or sizes[-1] or 1.0
+    edges = ticks(-reach, reach, most=BARS)
+    most = max(-edges[0], edges[-1])
+    step = edges[1] - edges[0]
+    n = max(round(2 * most / step), 2)
+    counts = [0] * n
+    for e in errors:
+        place = math.floor((e + most) / step + 1e-9)
+        counts[min(place, n - 1)] += 1 if -most <= e <= most else 0
+    found = [(round(-most + i * step, 12), round(-most + (i + 1) * step, 12), c) for i, c in enumerate(counts)]
+    return found, len(errors) - sum(counts)
+
+
+def histogram(bars: Sequence[tuple[float, float, int]], word: Callable[[float], str]) -> str:
+    """Bars (from, to, items) of equal width, with a line at zero."""
+    most, share = max(n for _, _, n in bars) or 1, 100 / len(bars)
+    parts = [f'<line class="grid" x1="0" x2="100%" y1="{y}%" y2="{y}%"/>' for y in (0, 50, 100)]
+    for i, (low, high, n) in enumerate(bars):
+        tall = 100 * n / most
+        said = escape(f"{word(low)} to {word(high)}: {n} items")
+        where = (
+            f'x="{i * share + 0.1 * share:.2f}%" width="{0.8 * share:.2f}%" y="{100 - tall:.2f}%" height="{tall:.2f}%"'
+        )
+        parts.append(f'<rect class="bar" {where}><title>{said}</title></rect>')
+    zero = _at(0.0, (bars[0][0], bars[-1][1]))
+    parts.append(f'<line class="ideal" x1="{zero}" x2="{zero}" y1="0" y2="100%"/>')
+    parts += [f'<text x="0" y="{y}%" dx="-8" dy="4" text-anchor="end">{escape(word(n))}</text>'
+              for y, n in ((0, most), (100, 0))]  # fmt: skip
+    return _svg("".join(parts), f"How far off the predicted numbers are, in {len(bars)} bars", "lines bars-up")

@@ -10,39 +10,52 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from graft import measures
+from graft.errors import UsageError
+
 Report = dict[str, Any]
 
-NONE, MINUS = "\u2013", "\u2212"  # a dash, a minus sign
+NONE, MINUS, NA = "\u2013", "\u2212", "n/a"  # a dash, a minus sign, a measure without a value
 NAME, TEXT = 100, 400  # characters shown of a name, of a text
 PERCENT = {
-    "accuracy",
-    "f1",
-    "precision",
-    "recall",
-    "auc",
-    "auroc",
-    "map",
-    "iou",
-    "wer",
-    "cer",
-    "ndcg",
-    "error",
-}
-LOWER = {"loss", "rmse", "mae", "mse", "brier", "wer", "cer", "perplexity", "ece", "error"}  # is better
+    "accuracy", "f1", "precision", "recall", "auc", "auroc", "map", "iou", "wer", "cer", "ndcg", "error",
+    "sensitivity", "match", "hamming",
+}  # fmt: skip
+LOWER = {  # is better
+    "loss", "rmse", "mae", "mse", "brier", "wer", "cer", "perplexity", "ece", "error", "cost",
+}  # fmt: skip
 SPOKEN = {
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
     "f1": "F1",
     "log_loss": "log loss",
+    "hamming_loss": "Hamming loss",
     "rmse": "RMSE",
-    "mae": "MAE",
+    "mae": "mean absolute error",
     "mse": "MSE",
+    "r2": "R\u00b2",
+    "spearman": "Spearman correlation",
+    "map": "mean average precision",
+    "auroc": "AUROC",
+    "base_rates": "the labels' shares",
 }
 CONTROLS = {
     "majority": "always the commonest class: what no knowledge at all gets",
+    "base_rates": "always each label's share of the training part: what no knowledge at all gets",
+    "constant": "always the same number: what no knowledge at all gets",
     "nearest_neighbour": "the vote of the most alike training items, as the frozen backbone sees them",
     "probe": "a linear classifier on the frozen backbone",
     "scratch": "the same network, started from random weights",
 }
+CONTROLS_OF_NUMBERS = {
+    "nearest_neighbour": "the mean of the most alike training items, as the frozen backbone sees them",
+    "probe": "a linear regression on the frozen backbone",
+}
+FIXED = {"r2": 3, "spearman": 3}  # decimals of a share that may fall below zero
+ANSWERS = ("classes", "labels", "numbers")  # what a task may answer with
+UNEXPLAINED = "it came out as no finite number"
+OPTIONS = re.compile(r"(sensitivity|cost):(.+)", re.DOTALL)  # of a measure
+OPTION = re.compile(r",(?=\s*\w+\s*=)")  # parts options only before a name, so that a label may hold commas
 # Control characters, marks that reorder text, halves of a character: shown as escapes, never obeyed.
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 
@@ -72,26 +85,53 @@ def clean(value: Any) -> Any:
 
 
 def is_percent(measure: str) -> bool:
-    """Whether a measure is a share, to be read as percent."""
-    return bool(PERCENT & set(measure.lower().split("_")))
+    """Whether a measure is a share, to be read as percent; one that is not graft's own is judged by its words."""
+    try:
+        return measures.is_share(measure)
+    except UsageError:
+        pass
+    return bool(PERCENT & set(measure.partition(":")[0].lower().split("_")))
 
 
 def is_lower_better(measure: str) -> bool:
-    """Whether less of a measure is better."""
-    return bool(LOWER & set(measure.lower().split("_")))
+    """Whether less of a measure is better; one that is not graft's own is judged by its words."""
+    try:
+        return measures.is_lower(measure)
+    except UsageError:
+        pass
+    return bool(LOWER & set(measure.partition(":")[0].lower().split("_")))
 
 
 def number(value: float | None, measure: str = "accuracy", signed: bool = False, unit: bool = True) -> str:
-    """`93.0%`, signed `+39.0` (points); no share: three significant digits; None: a dash."""
+    """`93.0%`, signed `+39.0` (points); no share: three digits that mean something; None: a dash."""
     if value is None:
         return NONE
-    if not is_percent(measure):
-        text = f"{value:+.3g}" if signed else f"{value:.3g}"
+    if measure in FIXED:
+        text = f"{round(value, FIXED[measure]) + 0.0:{'+' * signed}.{FIXED[measure]}f}"
+    elif not is_percent(measure):
+        text = _three(value, "+" * signed)
     elif signed:
         text = f"{round(100 * value, 1) + 0.0:+.1f}"  # no "-0.0"
     else:
         text = f"{100 * value:.1f}" + "%" * unit
     return text.replace("-", MINUS)
+
+
+def _three(value: float, sign: str) -> str:
+    """Three significant digits: `0.0123`, `1.50`, `12.3`, `123`, `12,346`; powers of ten only far from one."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if not 1e-4 <= size < 1e9:
+        return f"{value:{sign}.2e}"
+    decimals = max(2 - math.floor(math.log10(float(f"{size:.2e}"))), 0)
+    return f"{value:{sign},.{decimals}f}"
+
+
+def value(score: Report | None, measure: str) -> str:
+    """A score's value; `n/a` where the measure has none."""
+    found = (score or {}).get("value")
+    return NA if found is None else number(found, measure)
 
 
 def interval(score: Report, measure: str, signed: bool = False) -> str:
@@ -127,13 +167,33 @@ def clip(text: Any, most: int = NAME) -> str:
 
 def spoken(name: Any) -> str:
     """A name of ours - a measure, method or task - in words."""
+    optional = OPTIONS.fullmatch(str(name))
+    if optional:
+        return clip(_with_options(optional[1], optional[2]))
     return SPOKEN.get(str(name), clip(name).replace("_", " "))
+
+
+def _with_options(name: str, options: str) -> str:
+    """`sensitivity for bee at 90% specificity`, `cost (fp=1,fn=5)`."""
+    given = dict(x.partition("=")[::2] for x in OPTION.split(options))
+    if name != "sensitivity" or not set(given) <= {"specificity", "positive"}:
+        return f"{name} ({options})"
+    try:
+        at = f" at {100 * float(given.get('specificity', 'nan')):.6g}% specificity"
+    except ValueError:
+        at = f" at a specificity of {given['specificity']}"
+    return name + (f" for {given['positive']}" if "positive" in given else "") + at * ("specificity" in given)
 
 
 def plain(name: Any) -> str:
     """Spoken, and with a capital: for the head of a column."""
     words = spoken(name)
     return words[:1].upper() + words[1:]
+
+
+def sentences(*parts: str) -> str:
+    """Parts that are not empty as sentences, each with a capital; the last without its full stop."""
+    return ". ".join(x[:1].upper() + x[1:].rstrip(".") for x in parts if x)
 
 
 def when(created: Any) -> str:
@@ -169,9 +229,48 @@ def tested(r: Report) -> Report:
 
 
 def best(r: Report) -> Report:
-    """The chosen model's score on the test part; empty where there was none."""
-    score = r.get("headline") or tested(r).get(measure(r)) or {}
-    return score if score.get("value") is not None else {}
+    """The chosen model's score on the test part, `value` None where the measure has none; empty without a score."""
+    return r.get("headline") or tested(r).get(measure(r)) or {}
+
+
+def kind(r: Report) -> str:
+    """What the task answers with: "classes", "labels" (several at once) or "numbers"."""
+    said = (r.get("task") or {}).get("answers")
+    if said in ANSWERS:
+        return str(said)
+    return "numbers" if r.get("residuals") else "classes"
+
+
+def definition(r: Report, name: str) -> Report:
+    """What the report says of a measure - `says`, `lower`, `undefined` - by its full name, else without its options."""
+    every = r.get("measures") or {}
+    return every.get(name) or every.get(name.partition(":")[0]) or {}
+
+
+def lower(r: Report, name: str) -> bool:
+    """Whether less of the measure is better: as the report says, else as its name says."""
+    said = definition(r, name).get("lower")
+    return said if isinstance(said, bool) else is_lower_better(name)
+
+
+def why(r: Report, name: str) -> str:
+    """Why a measure has no value in this report."""
+    return clip(definition(r, name).get("undefined") or UNEXPLAINED, TEXT)
+
+
+def measured(r: Report) -> list[str]:
+    """Every measure of the test part, the deciding one first; empty where the report defines none."""
+    if not r.get("measures"):
+        return []
+    scored = dict.fromkeys([measure(r), *tested(r)])
+    bare = {x.partition(":")[0] for x in scored}
+    return [*scored, *(x for x in r["measures"] if x.partition(":")[0] not in bare)]
+
+
+def missing(r: Report) -> str:
+    """Why the deciding measure has no value; empty where it has one, or where there is no score at all."""
+    score = best(r)
+    return why(r, measure(r)) if score and score.get("value") is None else ""
 
 
 def verdict(r: Report) -> str:
@@ -187,19 +286,28 @@ def compared(r: Report) -> list[Report]:
     chosen, score = r.get("chosen") or "chosen model", best(r)
     rows = [{"name": chosen, "score": score, "chosen": True, "gap": {}}] if score else []
     for name, s in (r.get("controls") or {}).items():
-        itself = bool(rows) and name == chosen and (s or {}).get("value") == score["value"]
-        if s and s.get("value") is not None and not itself:
+        itself = bool(rows) and name == chosen and (s or {}).get("value") == score.get("value")
+        if s and not itself:
             gap = (r.get("against") or {}).get(name) or {}
             rows.append({"name": name, "score": s, "chosen": False, "gap": gap})
     return rows
 
 
-def reading(gap: Report, of: str) -> tuple[str, str]:
-    """How the chosen model stands to a control, as far as the paired interval can tell: (words, tone)."""
+def control(r: Report, name: str) -> str:
+    """What a control is; empty for one that is not known."""
+    special = CONTROLS_OF_NUMBERS if kind(r) == "numbers" else {}
+    return special.get(name) or CONTROLS.get(name, "")
+
+
+def reading(gap: Report, less: bool) -> tuple[str, str]:
+    """How the chosen model stands to a control, as far as the paired interval can tell: (words, tone).
+
+    `less`: less of the measure is better.
+    """
     low, high = gap.get("low"), gap.get("high")
     if low is None or high is None:
         return "not compared", "dim"
-    if is_lower_better(of):
+    if less:
         low, high = -high, -low
     if low > 0:
         return "chosen is better", "good"
