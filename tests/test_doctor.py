@@ -49,7 +49,7 @@ def test_labels_in_test_alone_and_classes_of_one_sample(tmp_path: Path) -> None:
     models.write_csv(tmp_path / "d" / "train.csv", [*rows[:30], ("a lone text", "lone")])
     models.write_csv(tmp_path / "d" / "test.csv", [*rows[30:], rows[0], ("a strange text", "strange")])
     found = examine(tmp_path / "d")
-    assert any(f.level == "refused" and "'strange'" in f.text or "strange" in f.text for f in found.found)
+    assert any(f.level == "refused" and "strange" in f.text for f in found.found)
     assert of(found, "copies across parts") == ["train.csv:2 = test.csv:12"]
     models.write_csv(tmp_path / "d" / "test.csv", rows[30:])
     again = examine(tmp_path / "d")

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import run, start
+from lives import Lives
 
 import graft
 
 OFTEN = '''"""Save a checkpoint every few steps: a run of seconds must have some."""
 from dataclasses import dataclass
 
+import graft.evaluate
+import graft.linear
 import graft.train
 from graft.methods import Method
 
@@ -192,6 +196,35 @@ def test_killed_ten_times_at_random_moments(words: list[object], tmp_path: Path)
     said = run(*at_length, tmp_path / "straight")
     assert said.code == 0, said.err
     equal(tmp_path / "straight", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lives are forked")
+def test_killed_forty_times_at_random_moments_of_work(words: list[object], tmp_path: Path) -> None:
+    """Lives are forked from a process that imported everything, so that each kill falls into work.
+
+    A run that is finished between two kills is compared with the straight one, and the next is begun.
+    """
+    draw, kills, runs = random.Random(3), 0, 0
+    short = [w.replace("epochs=32", "epochs=16") if isinstance(w, str) else w for w in words]
+    with Lives(tmp_path / "lives") as lives:
+        begun = time.monotonic()
+        life = lives.live(*short, tmp_path / "straight", cache=tmp_path / "cache")
+        assert life.code == 0, life
+        whole = time.monotonic() - begun
+        while kills < 40:
+            out, life = tmp_path / f"run-{runs}", None
+            cache = tmp_path / f"cache-{runs}"
+            while life is None or life.code == -9:
+                ends = draw.uniform(0.0, 0.7 * whole) if kills < 40 else None
+                life = lives.live(*short, out, "--resume", cache=cache, killed_after=ends)
+                kills += life.code == -9
+            assert life.code == 0, life
+            equal(tmp_path / "straight", out)
+            assert not Path(f"{out}.partial").exists()
+            runs += 1
+    assert runs >= 2
 
 
 def test_the_second_signal_ends_at_once(words: list[object], tmp_path: Path) -> None:

@@ -47,9 +47,13 @@ def stars(path: Path, n: int = 120) -> Path:
 @pytest.fixture(scope="module")
 def tags_run(home: Path, bert: Path) -> Run:
     return graft.fit(
-        several(home / "tags.csv"), backbone=f"local:{bert}", recipe="probe > finetune:depth=1", set=["stage.1.epochs=2"],
-        out=home / "tags", quiet=True,
-    )  # fmt: skip
+        several(home / "tags.csv"),
+        backbone=f"local:{bert}",
+        recipe="probe > finetune:depth=1",
+        set=["stage.1.epochs=2"],
+        out=home / "tags",
+        quiet=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +110,13 @@ def test_one_hot_columns_are_several_labels(home: Path, bert: Path) -> None:
     for label in ("praise", "complaint", "time"):
         frame[label] = frame["tags"].str.contains(label).astype(int)
     run = graft.fit(
-        frame.drop(columns="tags"), label="praise,complaint,time", backbone=f"local:{bert}", recipe="probe:l2=0.1",
-        out=home / "hot", quiet=True,
-    )  # fmt: skip
+        frame.drop(columns="tags"),
+        label="praise,complaint,time",
+        backbone=f"local:{bert}",
+        recipe="probe:l2=0.1",
+        out=home / "hot",
+        quiet=True,
+    )
     assert run.meta["task"]["name"] == "text_multilabel" and run.labels == ("complaint", "praise", "time")
 
 
@@ -201,9 +209,13 @@ def unequal(path: Path) -> Path:
 
 def test_unequal_classes_get_a_rung_that_counts_them_alike(home: Path, bert: Path) -> None:
     run = graft.fit(
-        unequal(home / "unequal.csv"), measure="balanced_accuracy", backbone=f"local:{bert}", budget="60s",
-        out=home / "unequal-run", quiet=True,
-    )  # fmt: skip
+        unequal(home / "unequal.csv"),
+        measure="balanced_accuracy",
+        backbone=f"local:{bert}",
+        budget="60s",
+        out=home / "unequal-run",
+        quiet=True,
+    )
     names = [r["name"] for r in run.report["rungs"]]
     assert "balanced_probe" in names
     assert any("very different size" in n["text"] for n in run.report["data"]["notes"])  # row 29
@@ -249,7 +261,14 @@ def test_a_target_that_is_no_number_is_named(home: Path, bert: Path) -> None:
 
 
 def test_options_reach_the_recipe_and_a_repeat_is_the_same(stars_run: Run, home: Path, bert: Path) -> None:
-    run: Any = graft.fit(home / "stars.csv", backbone=f"local:{bert}", recipe="probe:l2=1.0", measure="rmse", label="score",
-                         out=home / "first", quiet=True)  # fmt: skip
+    run: Any = graft.fit(
+        home / "stars.csv",
+        backbone=f"local:{bert}",
+        recipe="probe:l2=1.0",
+        measure="rmse",
+        label="score",
+        out=home / "first",
+        quiet=True,
+    )
     again = graft.fit(run.folder / "recipe.toml", out=home / "second", quiet=True)
     assert again.report["measure"] == "rmse" and again.report["headline"] == run.report["headline"]

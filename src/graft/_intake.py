@@ -106,7 +106,9 @@ def text_of(data: bytes, path: Path) -> str:
     if text.count("\0") > MOST_NULS * len(text):
         line = _line(data, data.index(b"\0"))
         share = f"{text.count(chr(0))} of its {len(text)} characters are"
-        raise DataError(f"{shown(path)}:{line} holds NUL characters, {share}; is it text? `tr -d '\\000'` removes them.")
+        raise DataError(
+            f"{shown(path)}:{line} holds NUL characters, {share}; is it text? `tr -d '\\000'` removes them."
+        )
     return text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -32,6 +31,7 @@ from graft.files import (
     verify,
     write_json,
 )
+from graft.files import seal as _seal
 
 FORMAT = 1  # version of the layout below; every later one keeps "format" and "seal" as they are
 MARGIN = 1.2  # free space asked for, as a multiple of the checkpoint's size
@@ -196,11 +196,6 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
         if "os error" in str(e):  # it has no error of its own for a disk that refuses
             raise SetupError(f"could not write {path}: {e}") from e
         raise
-
-
-def _seal(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _put_in_place(temp: Path, path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graft import measures
 from graft.seeds import rng
 from graft.tasks import Answers, Task
 
@@ -234,7 +235,7 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) ->
     """Expected calibration error over equal bins of confidence (Guo et al. 2017, section 2), and the bins."""
     confidence = probabilities.max(axis=1)  # of the likeliest class, thresholds apart
     right = probabilities.argmax(axis=1) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    place = measures.confidence_bins(confidence, bins)
     rows, ece = [], 0.0
     for b in range(bins):
         here = place == b

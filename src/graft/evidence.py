@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from graft import evaluate, ladder, thresholds
-from graft._wording import interval, is_lower_better, is_percent, number, spoken
+from graft._wording import interval, is_percent, number, spoken
 from graft.data import Sample
 from graft.evaluate import Paired, Score
 from graft.ladder import Arm
@@ -65,9 +65,15 @@ def gather(s: Session, arms: list[Arm]) -> Evidence:
 
 
 def verdict(
-    chosen: str, measure: str, scores: Mapping[str, Score], against: Mapping[str, Paired], saw: Mapping[str, str]
+    chosen: str,
+    measure: str,
+    scores: Mapping[str, Score],
+    against: Mapping[str, Paired],
+    saw: Mapping[str, str],
+    lower: bool = False,
 ) -> str:
-    """One sentence on how the chosen model stands beside the controls; `saw` tells who saw fewer samples."""
+    """One sentence on how the chosen model stands beside the controls; `saw` tells who saw fewer samples, `lower`
+    that less is better."""
 
     def named(name: str) -> str:
         return f"{words(name)} ({saw[name]})" if saw.get(name) else words(name)
@@ -80,7 +86,7 @@ def verdict(
         unit = " points" if is_percent(measure) else ""
         ends = interval(asdict(pair), measure, signed=True)
         points = f"{number(pair.difference, measure, signed=True)}{unit} [{ends}]"
-        better, worse = (pair.high < 0, pair.low > 0) if is_lower_better(measure) else (pair.low > 0, pair.high < 0)
+        better, worse = (pair.high < 0, pair.low > 0) if lower else (pair.low > 0, pair.high < 0)
         what = "better than" if better else "worse than" if worse else "not separable from"
         parts.append(f"{what} {named(name)} ({points})")
     return f"{said[0].upper()}{said[1:]}: {'; '.join(parts)}."

@@ -238,6 +238,15 @@ def _unlistable(error: OSError) -> None:
     raise SetupError(f"could not list {error.filename}: {because(error)}") from error
 
 
+def seal(content: dict[str, Any]) -> str:
+    """Return the SHA-256, in hex, of a JSON value as it comes back from a file; it vouches for a manifest itself.
+
+    Kept beside the content under a key of its own: `{**content, "seal": seal(content)}`.
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
 def verify(folder: Path, listed: dict[str, Any]) -> list[str]:
     """Compare a folder with a `manifest` of it and return what differs, in words; nothing if all is whole.
 

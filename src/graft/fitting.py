@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graft import evidence, ladder, outcome, ranking, recipe, registry, report, sources, storage, train
+from graft import evidence, hub, ladder, outcome, ranking, recipe, registry, report, sources, storage
 from graft._wording import short
-from graft.backbones import absolute, split
+from graft.backbones import split
 from graft.data import Data, Note
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError
 from graft.files import slug, write_json, write_whole
-from graft.recipe import Recipe, Rung
+from graft.recipe import Recipe
+from graft.request import Request, check_methods, is_recipe, settle
 from graft.run import Run
 from graft.session import Clock, Decisions, Session, pick_device
-from graft.tasks import Task
 from graft.voice import Voice
 from graft.workplace import Workplace
 
-DEFAULT_BUDGET = 300.0  # seconds
 RANK_SHARE = 0.3  # of the budget, at most, for choosing the backbone
+if TYPE_CHECKING:
+    from graft.board import Board
+
+PINNED = ("timm", "hf", "transformers", "torchvision")  # sources whose names can come to mean other weights
 KEPT = (
     "recipe.toml", "model.json", "weights.safetensors", "log.jsonl", "predictions.parquet",
     "report.json", "report.html", "README.md",
 )  # fmt: skip
-
-
-@dataclass
-class Request:
-    """What a person asked for, before anything was read; `given` are fields of the recipe."""
-
-    data: Any
-    given: Mapping[str, Any] = field(default_factory=dict)
-    recipe: str | Path | None = None
-    set: Sequence[str] = ()
-    budget: str | float | None = None
-    out: str | Path | None = None
-    zoo: str | Path | None = None
-    architecture: str = ""
-    resume: bool = False
-    overwrite: bool = False
-    plugins: Sequence[str | Path] = ()
-    tensorboard: str | Path | None = None
-    started: float = field(default_factory=time.monotonic)
 
 
 def fit(
@@ -79,6 +62,7 @@ def fit(
     unknown: str = "refuse",
     drop_unlabelled: bool = False,
     frames: str = "first",
+    long_texts: str = "head",
     tensorboard: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -96,6 +80,7 @@ def fit(
         "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
         "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain, "time": time,
         "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
+        "long_texts": long_texts,
     }  # fmt: skip
     request = Request(data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, plugins, tensorboard)
     return start(request, Voice(quiet))
@@ -105,9 +90,10 @@ def start(request: Request, voice: Voice) -> Run:
     """`fit` with the voice that the command line made."""
     for file in request.plugins:
         registry.plugin(file)
+    hub.say = voice.say
     asked, source, budget = settle(request)
     chosen_task, why = sources.task_for(source, asked)
-    _check_methods(asked, chosen_task)
+    check_methods(asked, chosen_task)
     if asked.backbone != "auto":
         split(asked.backbone)  # an unknown source is said before any work
     device = pick_device(asked.device)
@@ -125,13 +111,19 @@ def start(request: Request, voice: Voice) -> Run:
             data = chosen_task.read(source, asked)
             _tell(data, voice)
             named = replace(asked, task=chosen_task.name)
-            own_ladder = request.recipe is None and not _is_recipe(request.data)
-            session = Session(place, voice, named, chosen_task, data, clock, decisions, device, own_ladder)
+            own_ladder = request.recipe is None and not is_recipe(request.data)
+            session = Session(
+                place, voice, named, chosen_task, data, clock, decisions, device, _board(request), own_ladder
+            )
             _same_request(session)
             if own_ladder and len(asked.rungs) > 1:
                 session.recipe = replace(named, rungs=ladder.for_data(chosen_task, data.train, asked.rungs))
             write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
-            _work(session, request, out)
+            try:
+                _work(session, request, out)
+            finally:
+                if session.board is not None:
+                    session.board.close()
         except GraftError as e:
             if not isinstance(e, Stopped) and not (place.path / "arms").exists():
                 place.discard()  # refused before any work: the mended command finds nothing in its way
@@ -140,9 +132,18 @@ def start(request: Request, voice: Voice) -> Run:
     return Run(out)
 
 
+def _board(request: Request) -> Board | None:
+    if request.tensorboard is None:
+        return None
+    from graft.board import Board
+
+    return Board(Path(request.tensorboard))
+
+
 def _work(s: Session, request: Request, out: Path) -> None:
     """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
     ranked = s.timed("rank", lambda: _choose(s, request))
+    _pin(s)
     _tell_notes(s.origin().notes(s.data.train), s)
     seen = _seen_before(s)
     arms, left_out = ladder.climb(s)
@@ -154,7 +155,7 @@ def _work(s: Session, request: Request, out: Path) -> None:
 
     pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")
     write_whole(s.folder / "recipe.toml", said["recipe"])
-    said = report.finite({**said, "seconds": round(s.clock.spent(), 2)})
+    said = report.explained({**said, "seconds": round(s.clock.spent(), 2)})
     write_json(s.folder / "report.json", said)
     write_whole(s.folder / "report.html", report.to_html(said))
     write_whole(s.folder / "README.md", report.model_card(said))
@@ -162,7 +163,15 @@ def _work(s: Session, request: Request, out: Path) -> None:
         write_whole(s.folder / "log.jsonl", "")
     controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
     offsets = outcome.thresholds(s, shown)
-    storage.save_model(s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets)
+    storage.save_model(
+        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way
+    )
+
+
+def _pin(s: Session) -> None:
+    """Name downloaded weights with their commit or hash, so that the recipe repeats exactly these."""
+    if split(s.recipe.backbone)[0] in PINNED:
+        s.recipe = replace(s.recipe, backbone=s.decisions.once("pinned", lambda: s.origin().card.name))
 
 
 def _tell_notes(notes: Sequence[Note], s: Session) -> None:
@@ -190,98 +199,6 @@ def _seen_before(s: Session) -> set[int]:
 
 
 # --------------------------------------------------------------------------------------- the request
-
-
-def settle(request: Request) -> tuple[Recipe, Any, float | None]:
-    """(recipe as far as it is known, resolved source, budget). Raises UsageError."""
-    if _is_recipe(request.data):
-        asked = recipe.load_toml(Path(request.data))
-        if asked.plugins and not request.plugins:
-            raise UsageError(
-                f"{request.data} used the plugin {asked.plugins[0]}: give --plugin FILE, graft runs none unasked"
-            )
-        if not asked.rungs:
-            raise UsageError(f'{request.data}: has no stages; write [[stages]] with methods = ["finetune"]')
-        if not asked.data:
-            raise UsageError(f'{request.data}: names no data; write data = "PATH"')
-        source, name = sources.resolve(asked.data)
-    else:
-        source, name = sources.resolve(request.data)
-        asked = Recipe(rungs=_rungs(request.recipe))
-    budget = recipe.parse_budget(request.budget)
-    if budget is None and not asked.rungs:
-        budget = DEFAULT_BUDGET
-    asked = replace(asked, rungs=asked.rungs or ladder.rungs(), data=name)
-    asked = replace(asked, **_given(request))
-    asked = recipe.override(asked, request.set)
-    asked = replace(asked, backbone=absolute(asked.backbone))
-    _check_names(asked)
-    return asked, source, budget
-
-
-def _is_recipe(data: Any) -> bool:
-    return isinstance(data, str | Path) and str(data).endswith(".toml")
-
-
-def _check_names(asked: Recipe) -> None:
-    """Names of rungs are those of answers in the report: each once, and a control's name for that control alone."""
-    names = [r.name for r in asked.rungs]
-    if len(set(names)) < len(names):
-        raise UsageError(f"rungs need different names: {', '.join(names)}")
-    controls = {r.name: r for r in ladder.control_rungs()}
-    for rung in asked.rungs:
-        same = rung.name in controls and ladder.name_of(rung.stages) == rung.name
-        if rung.name == evidence.MAJORITY or (rung.name in controls and not same):
-            raise UsageError(f"a rung cannot be called {rung.name!r}: that is a control; give it another name")
-    if not 0 <= asked.max_bad <= 1:
-        raise UsageError(f"--max-bad {asked.max_bad:g}: a share between 0 and 1 is expected")
-    for key, possible in (
-        ("unknown", ("refuse", "drop")), ("frames", ("first", "all")), ("precision", ("auto", "fp32", "bf16")),
-    ):  # fmt: skip
-        if getattr(asked, key) not in possible:
-            raise UsageError(f"--{key} {getattr(asked, key)}: possible are {', '.join(possible)}")
-    if abs(asked.seed) >= 2**63:
-        raise UsageError(f"--seed {asked.seed}: a number of at most 63 bits is expected")
-
-
-def _given(request: Request) -> dict[str, Any]:
-    """What the request says over the recipe's own values: everything that is not as it would be unasked."""
-    kinds = {f.name: (str(f.type), f.default) for f in fields(Recipe)}
-    given: dict[str, Any] = {}
-    for key, value in request.given.items():
-        kind, unasked = kinds[key]
-        if value is not None and value != unasked:
-            given[key] = recipe.coerce(kind, value, f"--{key.replace('_', '-')}")
-    if request.given.get("seed") is not None:  # also where it is the usual one, but the recipe's is not
-        given["seed"] = recipe.coerce("int", request.given["seed"], "--seed")
-    if request.architecture:
-        from graft.backbones.local import with_architecture
-
-        given["backbone"] = with_architecture(str(given.get("backbone", "")), request.architecture)
-    if request.plugins:
-        given["plugins"] = tuple(str(Path(p).resolve()) for p in request.plugins)
-    return given
-
-
-def _rungs(text: str | Path | None) -> tuple[Rung, ...]:
-    if text is None:
-        return ()
-    if str(text).endswith(".toml"):
-        return recipe.load_toml(Path(text)).rungs
-    return (Rung("recipe", recipe.parse_stages(str(text))),)
-
-
-def _check_methods(asked: Recipe, task: Task) -> None:
-    """Names, options and conflicts of every stage, before anything is read."""
-    for rung in asked.rungs:
-        for stage in rung.stages:
-            train.loop.check(stage, task, train.methods_of(stage))
-        if rung.name == "recipe" and all(not train.solves(x) and not _supervised(x) for x in rung.stages):
-            raise UsageError(f"{recipe.short_form(rung.stages)}: no stage answers the task; end with probe or finetune")
-
-
-def _supervised(stage: recipe.Stage) -> bool:
-    return all(m.supervised for m in train.methods_of(stage))
 
 
 def _default_out(data: str, resume: bool) -> Path:

@@ -52,6 +52,7 @@ class Arm:
     score: Score
     kept: bool = False
     why: str = ""
+    trained: int = 0  # weights that moved
     saw: str = ""  # how many of the training samples a frozen stage looked at, where not all
 
     def cost(self) -> int:
@@ -64,7 +65,7 @@ class Arm:
         return {
             "name": self.name, "value": s.value, "low": s.low, "high": s.high,
             "seconds": round(self.seconds, 2), "kept": self.kept, "why": self.why,
-            "recipe": " ".join(filter(None, (recipe.short_form(self.stages), self.saw))),
+            "recipe": " ".join(filter(None, (recipe.short_form(self.stages), self.saw))), "trained": self.trained,
         }  # fmt: skip
 
 
@@ -191,13 +192,13 @@ def _balanced(stage: Stage) -> Stage:
 def _limit(s: Session) -> int:
     """Training samples that frozen rungs look at, so that one pass leaves time for the rest; 0: all of them."""
     train_part, others = s.data.train, len(s.data.valid) + len(s.data.test)
-    if features.is_cached(s.origin(), train_part):
+    if features.is_cached(s.origin(), train_part, precision=s.precision()):
         return 0
     by_length = sorted(train_part, key=length)  # as a pass goes through them, with little padding
     starts = [max(0, round(len(by_length) * share) - 16) for share in (1 / 6, 1 / 2, 5 / 6)]
-    features.extract(s.origin(), by_length[:8], keep=False)  # warm-up
+    features.extract(s.origin(), by_length[:8], keep=False, precision=s.precision())  # warm-up
     start = time.monotonic()
-    looked = sum(len(features.extract(s.origin(), by_length[a : a + 32], keep=False).pooled) for a in starts)
+    looked = sum(len(_look(s, by_length[a : a + 32])) for a in starts)
     each = (time.monotonic() - start) / looked
     fit = int(LOOK_SHARE * s.clock.left() / each) - others
     if fit >= len(train_part):
@@ -212,6 +213,10 @@ def _limit(s: Session) -> int:
         f"frozen rungs look at {limit} samples"
     )
     return limit
+
+
+def _look(s: Session, samples: Sequence[Sample]) -> Any:
+    return features.extract(s.origin(), samples, keep=False, precision=s.precision()).pooled
 
 
 def _steps(stage: Stage, n: int) -> int:
@@ -239,7 +244,7 @@ def suspects(s: Session, arms: Sequence[Arm]) -> list[Note]:
     if frozen is None or s.task.outputs != "classes":
         return []
     data = train.limited(s.data, frozen.stages[0], s.recipe.seed)
-    table = features.extract(s.origin(), data.train)
+    table = features.extract(s.origin(), data.train, precision=s.precision())
     y = s.task.collate([s.task.target(x, None) for x in data.train])
     return likely_wrong(table.pooled, y, data.train, s.task.labels)
 
@@ -281,6 +286,8 @@ def _train(
         s.origin,
         deadline,
         beat,
+        s.precision(),
+        s.board,
     )
     train.fit(model, s.task, s.data, rung)
     frozen = all(train.solves(stage) for stage in stages)
@@ -291,10 +298,12 @@ def _train(
     storage.save_tensors(folder / "weights.safetensors", tensors)
     save_array(folder / "valid.npy", decoded)
     head: Any = model.head
-    write_json(
-        folder / "arm.json",
-        {"stages": [recipe.plain_stage(x) for x in rung.done()], "frozen": frozen, "head": head.describe()},
-    )
+    moved = (head if frozen else model).parameters()
+    said = {
+        "stages": [recipe.plain_stage(x) for x in rung.done()], "frozen": frozen, "head": head.describe(),
+        "trained": sum(p.numel() for p in moved if frozen or p.requires_grad),
+    }  # fmt: skip
+    write_json(folder / "arm.json", said)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
@@ -307,7 +316,18 @@ def load(s: Session, name: str) -> Arm:
     score = evaluate.score(s.task, valid, truth, s.recipe.seed)
     stages = tuple(recipe.stage_from(p) for p in said["stages"])
     seconds = s.decisions.made.get(f"seconds {name}", 0.0)
-    return Arm(name, stages, folder, seconds, said["frozen"], said["head"], valid, score, saw=_saw(s, stages))
+    return Arm(
+        name,
+        stages,
+        folder,
+        seconds,
+        said["frozen"],
+        said["head"],
+        valid,
+        score,
+        trained=said.get("trained", 0),
+        saw=_saw(s, stages),
+    )
 
 
 def _saw(s: Session, stages: tuple[Stage, ...]) -> str:

@@ -203,7 +203,7 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, samples: Sequence[Sample], task: Task, size: int = 32, tick: Callable[[int], None] | None = None
+        self, samples: Sequence[Sample], task: Task, size: int | None = None, tick: Callable[[int], None] | None = None
     ) -> list[Any]:
         """Decoded answers for samples, in order; `tick(n)` hears of every n samples done."""
         from graft.loading import batches

@@ -28,7 +28,7 @@ SUMMARY = (
 def repeatable(s: Session, arms: list[Arm]) -> str:
     """The recipe of this run with every number that was used; it decides nothing by a clock."""
     rungs = tuple(Rung(a.name, a.stages) for a in arms)
-    return recipe.dump_toml(replace(s.recipe, rungs=rungs, device=s.device))
+    return recipe.dump_toml(replace(s.recipe, rungs=rungs, device=s.device, precision=s.precision().way))
 
 
 def predictions(s: Session, found: Evidence) -> Any:
@@ -78,7 +78,9 @@ def report(
         "measures": _definitions(s, found.scores[chosen], truth),
         "chosen": chosen,
         "headline": own[chosen].plain(),
-        "verdict": evidence.verdict(chosen, measure, own, found.against, {a.name: a.saw for a in found.arms.values()}),
+        "verdict": evidence.verdict(
+            chosen, measure, own, found.against, {a.name: a.saw for a in found.arms.values()}, s.task.lower()
+        ),
         "backbone": card(s.origin().card, s.recipe.backbone),
         "controls": {n: brief(own[n]) for n in controls if n in own},
         "against": {n: asdict(p) for n, p in found.against.items()},
@@ -94,7 +96,8 @@ def report(
         "request": s.decisions.made["request"]["recipe"],
         "seconds": round(s.clock.spent(), 2),
         "timeline": [{"what": k, "seconds": round(v, 2)} for k, v in s.timeline.items()],
-        "environment": {**storage.versions(), "device": s.device, "budget": s.clock.budget, "seed": s.recipe.seed},
+        "environment": {**storage.versions(), "device": s.device, "budget": s.clock.budget, "seed": s.recipe.seed,
+                        "precision": s.precision().way, "precision_measured": s.precision().rates},
     }  # fmt: skip
 
 

@@ -237,6 +237,7 @@ def rank_data(
     from graft.session import pick_device
 
     voice = voice or Voice(quiet)
+    hub.say = voice.say
     source, name = sources.resolve(data)
     asked = Recipe(
         data=name, task=task, measure=measure, seed=seed, text=text, image=image, label=label, max_bad=max_bad

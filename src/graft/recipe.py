@@ -101,7 +101,10 @@ class Recipe:
     task: str = field(default="auto", metadata=note("kind of task; `graft list tasks`"))
     backbone: str = field(default="auto", metadata=note("pretrained model as SOURCE:NAME"))
     rungs: tuple[Rung, ...] = ()
-    precision: str = field(default="auto", metadata=note("of frozen passes: fp32, bf16, or auto, which measures"))
+    precision: str = field(
+        default="auto",
+        metadata=note("of frozen passes: fp32, bf16, either with contiguous behind it, or auto, which measures"),
+    )
     seed: int = field(default=0, metadata=note("every random draw comes from it"))
     device: str = field(default="auto", metadata=note("cpu, cuda, mps, or auto"))
     measure: str = field(default="", metadata=note("what decides, as macro_f1 or sensitivity:specificity=0.95"))
@@ -115,6 +118,7 @@ class Recipe:
     max_bad: float = field(default=0.01, metadata=note("share of unreadable items above which a run is refused"))
     unknown: str = field(default="refuse", metadata=note("labels that train has not: refuse, or drop the samples"))
     drop_unlabelled: bool = field(default=False, metadata=note("leave rows without a label out"))
+    long_texts: str = field(default="head", metadata=note("of a text with too many tokens: head, or head_tail"))
     frames: str = field(default="first", metadata=note("of a picture of several pages: first, or all, each a sample"))
     plugins: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
 from graft.files import read_json
 from graft.model import Model
+from graft.precision import asked_for
 from graft.recipe import Recipe
 from graft.session import pick_device
 from graft.voice import Voice
@@ -149,7 +150,8 @@ class Run:
             untouched = self.meta["backbone"]["untouched"]
             base = model.backbone if untouched else storage.pretrained(self.meta).to(self.device)
             with voice.bar("features", len(samples)) as tick:
-                table = features.extract(base, samples, tick=tick)
+                how = asked_for(str(self.meta.get("precision") or "fp32"))
+                table = features.extract(base, samples, precision=how, tick=tick)
             if untouched:
                 answers = np.asarray(features.answers(model, task, table))
             for name, head in storage.load_controls(self.folder, self.meta).items():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def seed_of(*key: object) -> int:
     """Return a 63-bit seed that depends on the whole key and on nothing else."""
     text = "/".join(str(k) for k in key)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little") >> 1
 
 
 def rng(*key: object) -> np.random.Generator:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,10 +19,14 @@ from graft.features import Table
 from graft.files import read_json, write_json
 from graft.methods import freeze
 from graft.model import Backbone, Model
+from graft.precision import Precision, asked_for, choose, from_plain
 from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
 from graft.workplace import Workplace
+
+if TYPE_CHECKING:
+    from graft.board import Board
 
 
 class Decisions:
@@ -70,9 +74,11 @@ class Session:
     clock: Clock
     decisions: Decisions
     device: str
+    board: Board | None = None
     own_ladder: bool = False  # no recipe was given: rungs may be adapted to the data
     timeline: dict[str, float] = field(default_factory=dict)
     _origin: Backbone | None = None
+    _precision: Precision | None = None
     _tables: dict[str, Table] = field(default_factory=dict)
 
     @property
@@ -93,6 +99,19 @@ class Session:
         torch.manual_seed(self.recipe.seed)
         return Model(backbone, self.task.head(backbone, self.data)).to(self.device)
 
+    def precision(self) -> Precision:
+        """How frozen passes compute: as asked, else measured once where a clock may decide, else fp32."""
+        if self._precision is None:
+            asked = self.recipe.precision
+            if asked == "auto" and self.clock.budget is not None:
+                made = self.decisions.once(
+                    "precision", lambda: choose(self.origin(), self.data.train, self.device).plain()
+                )
+                self._precision = from_plain(made)
+            else:
+                self._precision = asked_for(asked)
+        return self._precision
+
     def part(self, name: str) -> list[Sample]:
         return {"train": self.data.train, "valid": self.data.valid, "test": self.data.test}[name]
 
@@ -101,7 +120,7 @@ class Session:
         if name not in self._tables:
             samples = self.part(name)
             with self.voice.bar(f"features of {name}", len(samples)) as tick:
-                self._tables[name] = features.extract(self.origin(), samples, tick=tick)
+                self._tables[name] = features.extract(self.origin(), samples, precision=self.precision(), tick=tick)
         return self._tables[name]
 
     def timed(self, what: str, work: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graft import backbones, heads, registry
+from graft import backbones, golden, heads, registry
 from graft.backbones import _weights
 from graft.errors import DataError, SetupError, UsageError, some
 from graft.files import inside, manifest, read_json, verify, write_json, write_whole
@@ -63,10 +63,12 @@ def save_model(
     learned: Collection[int] = (),
     beside: Sequence[str] = (),
     thresholds: Mapping[str, Sequence[float]] | None = None,
+    precision: str = "fp32",
 ) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
     Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
+    What the model says of a golden input is noted, and checked when it is loaded (`graft.golden`).
     The heads of the `controls` lie in the same file, so that they can stand beside the model on other data,
     and so do the marks of the samples it `learned` from, so that these are known again.
     """
@@ -102,6 +104,8 @@ def save_model(
         },
         "head": _description(model.head),
         "controls": {n: _description(c) for n, c in controls.items()},
+        "precision": precision,
+        "golden": golden.make(model, task),
         "weights": "whole" if whole else "what differs from the backbone",
         "versions": versions(),
     }
@@ -163,6 +167,7 @@ def load_model(folder: Path) -> tuple[Model, Task, dict[str, Any]]:
     backbone.source_head = None
     _weights.fit_weights(model, {k: v for k, v in tensors.items() if not k.startswith(_UNSAVED)}, str(folder))
     model.eval()
+    golden.check(model, task, meta.get("golden") or {}, str(folder))
     return model, task, meta
 
 
@@ -216,7 +221,7 @@ def pretrained(meta: dict[str, Any]) -> Backbone:
 
 def _base(said: dict[str, Any]) -> Backbone:
     try:
-        backbone = backbones.load(said["name"])
+        backbone = backbones.load(said["card"]["name"] or said["name"], said["description"])
     except (UsageError, SetupError) as e:
         raise SetupError(f"this run holds only what differs from {said['name']}, which is needed: {e}") from e
     if fingerprint(backbone) != said["fingerprint"]:

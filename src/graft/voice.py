@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ def listening(say: Callable[[str], None]) -> Iterator[Stop]:
     stop = Stop()
 
     def hear(number: int, _: FrameType | None) -> None:
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_terminal()
         if stop.asked:
             os._exit(Stopped.code)  # what is on disk is whole: every file was written by rename
         stop.asked = signal.Signals(number).name
@@ -52,6 +55,30 @@ def listening(say: Callable[[str], None]) -> Iterator[Stop]:
             signal.signal(s, old)
 
 
+def _leave_terminal() -> None:
+    """Point standard output and error at nothing where they were a terminal that is gone."""
+    for fd in (1, 2):
+        try:
+            gone = stat.S_ISCHR(os.fstat(fd).st_mode) and not os.isatty(fd)
+        except OSError:  # closed by whoever started us
+            continue
+        if gone:
+            _mute(fd)
+
+
+def _mute(fd: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Where nobody reads standard error any more (`graft fit ... 2>&1 | head`) the work goes on in silence."""
+    try:
+        yield
+    except OSError:
+        _mute(2)
+
+
 class Voice:
     """Lines and bars on standard error. Bars appear on a terminal alone; elsewhere long work leaves a line."""
 
@@ -66,17 +93,24 @@ class Voice:
         if self._console is None:
             from rich.console import Console
 
-            self._console = Console(stderr=True, quiet=self.quiet, highlight=False, soft_wrap=True)
+            class Plain(Console):
+                def on_broken_pipe(self) -> None:
+                    """Leave it to `_unheard`: rich would close standard output and end the process."""
+                    raise BrokenPipeError
+
+            self._console = Plain(stderr=True, quiet=self.quiet, highlight=False, soft_wrap=True)
         return self._console
 
     def say(self, text: str) -> None:
         """One line of words; no markup is read from it."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            with _unheard():
+                self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """One line that stands out, also when quiet."""
-        print(f"graft: {text}", file=sys.stderr, flush=True)
+        with _unheard():
+            print(f"graft: {text}", file=sys.stderr, flush=True)
 
     @contextmanager
     def bar(self, text: str, total: int | None) -> Iterator[Callable[[int], None]]:

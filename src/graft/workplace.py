@@ -34,13 +34,14 @@ class Workplace:
     After entering, `state` is "new" (an empty work folder), "continued" (an unfinished run, with `resume`)
     or "complete" (`out` holds a finished run, with `resume`; nothing is locked and `path` does not exist).
     Leaving without `finish` keeps the work folder for `resume`. A killed process leaves nothing that blocks
-    the next one.
+    the next one. Where the owner is on another host and silent for less than ten minutes, nobody here can tell
+    whether it lives: `break_lock` says that it does not. It never breaks the lock of a process that lives here.
 
     Entering raises UsageError where the options do not fit what is there, SetupError where the place cannot
     be written to or another process works in it.
     """
 
-    def __init__(self, out: Path, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(self, out: Path, resume: bool = False, overwrite: bool = False, break_lock: bool = False) -> None:
         try:
             self.out = out.resolve()
         except (OSError, RuntimeError) as e:
@@ -49,6 +50,7 @@ class Workplace:
         self.state: State = "new"
         self._resume = resume
         self._overwrite = overwrite
+        self._break_lock = break_lock
         self._lock: Any = None  # a filelock.FileLock while this process owns the folder
         self._since = time.time()  # unix time
         self._beaten = 0.0  # monotonic time of the last sign of life
@@ -211,8 +213,8 @@ class Workplace:
         if not owner or owner["pid"] == 0:
             return
         if owner["host"] != here["host"]:
-            if time.time() - owner["beat"] < GONE:
-                raise SetupError(f"{self._occupied()}; if it is gone, delete {self.path / OWNER}")
+            if time.time() - owner["beat"] < GONE and not self._break_lock:
+                raise SetupError(f"{self._occupied()}; if it is gone, use --break-lock, or delete {self.path / OWNER}")
         elif owner["boot_id"] != here["boot_id"] or owner["pid"] == here["pid"]:
             return  # the machine was started anew since; or it was this very process, which now has the lock
         elif _started(owner["pid"]) == owner["started"] != 0:

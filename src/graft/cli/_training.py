@@ -78,6 +78,7 @@ def fit(
     unknown: Annotated[str, typer.Option(help="Labels that train has not: refuse, or drop the samples.")] = "refuse",
     drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
     frames: Annotated[str, typer.Option(help="Of pictures of several pages: first, or all.")] = "first",
+    long_texts: Annotated[str, typer.Option(help="Of too long texts, keep the head, or head_tail.")] = "head",
     plugin: Plugin = [],  # noqa: B006
     tensorboard: Annotated[
         str, typer.Option(help="Also write TensorBoard event files there.", metavar="DIR", show_default=False)
@@ -90,13 +91,14 @@ def fit(
 
     voice = Voice(quiet)
     with listening(voice.warn) as voice.stop:
-        from graft.fitting import Request, start
+        from graft.fitting import start
+        from graft.request import Request
 
         given = {
             "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
             "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain,
             "time": time_, "split": split, "max_bad": max_bad, "unknown": unknown,
-            "drop_unlabelled": drop_unlabelled, "frames": frames,
+            "drop_unlabelled": drop_unlabelled, "frames": frames, "long_texts": long_texts,
         }  # fmt: skip
         request = Request(
             data, given, recipe or None, set, budget or None, out or None, zoo or None, architecture, resume,
@@ -175,14 +177,16 @@ def features(
 ) -> None:
     """Write the features of a pretrained model, with ids and labels beside them."""
     from graft.embed import features as embed
+    from graft.recipe import Recipe
     from graft.voice import Voice
 
     plugins(plugin)
     voice = Voice(quiet)
-    done = embed(
-        data, out=out, backbone=backbone, zoo=zoo or None, stages=stages, task=task, text=text, image=image,
-        label=label, device=device, precision=precision, max_bad=0.01 if max_bad is None else max_bad, voice=voice,
+    asked = Recipe(
+        task=task, text=text, image=image, label=label, device=device, precision=precision,
+        max_bad=0.01 if max_bad is None else max_bad,
     )  # fmt: skip
+    done = embed(data, out=out, backbone=backbone, stages=stages, asked=asked, zoo=zoo or None, voice=voice)
     if as_json:
         print_json(done.plain())
     else:

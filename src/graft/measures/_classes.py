@@ -68,7 +68,7 @@ class Classes:
             return np.asarray(self.said == self.truth, dtype=np.float64)
         if chosen.name == "log_loss":
             own = self.decoded[np.arange(len(self.truth)), self.truth]
-            return np.asarray(-np.log(own.clip(_given.FLOOR)))
+            return np.asarray(np.abs(np.log(own.clip(_given.FLOOR))))  # not -log: no "-0.0" where all is right
         if chosen.name == "cost":
             costs = np.array(chosen.costs)
             return np.asarray(costs[self.truth, decide(self.decoded, self.offsets, costs)])

@@ -59,7 +59,7 @@ class Labels:
             return np.asarray((self.said != self.truth).mean(axis=1))
         if chosen.name == "log_loss":
             own = np.where(self.truth, self.decoded, 1 - self.decoded)
-            return np.asarray(-np.log(own.clip(_given.FLOOR)).mean(axis=1))
+            return np.asarray(np.abs(np.log(own.clip(_given.FLOOR))).mean(axis=1))
         return None
 
 

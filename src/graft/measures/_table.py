@@ -41,7 +41,7 @@ class Chosen:
     def __str__(self) -> str:
         if "file" in self.options:
             return f"{self.name}:{self.options['file']}"
-        given = ",".join(f"{k}={str(v).removesuffix('.0')}" for k, v in self.options.items())
+        given = ",".join(f"{k}={_written(v)}" for k, v in self.options.items())
         return f"{self.name}:{given}" if given else self.name
 
     def plain(self) -> dict[str, Any]:
@@ -52,6 +52,11 @@ class Chosen:
     def of(plain: Mapping[str, Any]) -> Chosen:
         """The inverse of `plain`."""
         return Chosen(plain["name"], dict(plain["options"]), tuple(tuple(map(float, row)) for row in plain["costs"]))
+
+
+def _written(value: str | float) -> str:
+    """A number without ".0"; a text as it is, for a label may be called "1.0"."""
+    return value if isinstance(value, str) else str(value).removesuffix(".0")
 
 
 def _measure(name: str, kinds: str, says: str, lower: bool = False, share: bool = True) -> Measure:

@@ -43,6 +43,8 @@ def read(
     notes += more
     refuse_bad([*opened.bad, *bad], total, asked.max_bad, what, notes)
     facts = {**facts, "columns": opened.columns}
+    if asked.long_texts != "head":
+        facts["long_texts"] = asked.long_texts
     separator = known.get("separator") or separator_of(opened)
     if separator:
         facts["separator"] = separator

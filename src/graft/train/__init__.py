@@ -7,25 +7,31 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from graft import checkpoint, features, registry
 from graft.data import Data, subset
-from graft.errors import DataError
-from graft.files import write_whole
+from graft.errors import DataError, SetupError, UsageError
+from graft.files import because, remove, write_json, write_whole
 from graft.methods import Method, owns
 from graft.model import Backbone, Batch, Model
+from graft.precision import Precision
 from graft.recipe import Spec, Stage, build_options, check_stage, plain_stage
 from graft.tasks import Task
-from graft.train import loop, states
+from graft.train import loop, memory, states
 from graft.train.step import Record
 from graft.train.streams import Streams
 from graft.voice import Voice
 
+if TYPE_CHECKING:
+    from graft.board import Board
+
 EVERY = 15.0  # seconds between checkpoints
+START = "start"  # beside a stage's checkpoints: the state it began with
+NOT_FINITE = "not_finite.json"  # beside the log: the samples of the steps that ended a run
 
 
 @dataclass
@@ -41,6 +47,8 @@ class Rung:
     origin: Callable[[], Backbone]
     deadline: float | None = None  # monotonic time after which the stage is ended
     beat: Callable[[], None] = lambda: None
+    precision: Precision | None = None  # of frozen passes
+    board: Board | None = None
     stopped: dict[int, int] = field(default_factory=dict)  # stage -> steps, where the deadline ended it
 
     def done(self) -> tuple[Stage, ...]:
@@ -82,8 +90,14 @@ def solves(stage: Stage) -> bool:
 def fit(model: Model, task: Task, data: Data, rung: Rung) -> None:
     """Run a rung's stages over the model, in place; goes on from the newest whole checkpoint.
 
-    Raises Stopped after saving a checkpoint when a stop was asked for.
+    Raises Stopped after saving a checkpoint when a stop was asked for, SetupError where memory does not
+    suffice, UsageError where the loss stays non-finite.
     """
+    with memory.told(rung.name, next(model.parameters()).device):
+        _fit(model, task, data, rung)
+
+
+def _fit(model: Model, task: Task, data: Data, rung: Rung) -> None:
     frozen, whole = True, data
     for index, stage in enumerate(rung.stages):
         methods = methods_of(stage)
@@ -128,7 +142,8 @@ def _solve(model: Model, task: Task, data: Data, method: Method, rung: Rung, kee
     method.prepare(model, task, data)
     if not skip:
         with rung.voice.bar(f"{rung.name}: features", len(data.train)) as tick:
-            table = features.extract(model.backbone, data.train, keep=keep, tick=tick)
+            how = rung.precision if keep else None  # a backbone that was trained here answers in fp32
+            table = features.extract(model.backbone, data.train, keep=keep, precision=how, tick=tick)
         method.solve(model, task, table, targets(task, data))
     method.finish(model)
 
@@ -150,21 +165,26 @@ def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, met
     """One stage by gradient steps, with everything that a caller of the loop does."""
     place = _place(rung, index)
     found = checkpoint.latest(place, rung.voice.warn) if place.exists() else None
-    resume = _resume(found, stage, rung) if found else None
-    log = Log(rung.log, rung.name, index, resume.loop["step"] if resume else 0)
+    resume = _resume(found, place, stage, rung) if found else None
+    log = Log(rung.log, rung.name, index, *((resume.loop["step"], resume.loop.get("halved", 0)) if resume else ()))
     per_epoch = Streams(data, stage, methods, (rung.seed, index)).per_epoch
     total = min(stage.stop or loop.steps_of(stage, per_epoch), loop.steps_of(stage, per_epoch))
     saved = time.monotonic()
     records = loop.steps(
         model, task, stage, data, methods, seed=rung.seed, index=index, origin=rung.origin, resume=resume
     )
-    with rung.voice.bar(f"{rung.name}: training", total) as tick:
-        tick(resume.loop["step"] if resume else 0)
+    with rung.voice.bar(f"{rung.name}: training", total) as tick, log:
+        tick(log.start)
         for record in records:
             last = record.step >= total
             if rung.deadline is not None and time.monotonic() > rung.deadline and not last:
                 record.stop, rung.stopped[index] = True, record.step
+            if record.note:
+                rung.voice.warn(f"{rung.name}, {record.note}")
+                saved = _noted(place, record, log) or saved
             log.step(record)
+            if rung.board is not None:
+                rung.board.step(rung.name, index, record.step, record.terms, record.lr, record.norm)
             due = time.monotonic() - saved > EVERY
             if (due and not last and not record.stop) or rung.voice.stop.asked:
                 _save(place, stage, record, log)
@@ -172,62 +192,129 @@ def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, met
                 rung.beat()
             tick(1)
             if record.step % per_epoch == 0 and not last and not record.stop:
-                log.valid(record, _validate(model, task, data))
-    log.flush()
+                value = _validate(model, task, data)
+                log.valid(record, value)
+                if rung.board is not None:
+                    rung.board.valid(
+                        rung.name, index, record.step, value, task.measures[0] if task.measures else "measure"
+                    )
+
+
+def _noted(place: Path, record: Record, log: Log) -> float | None:
+    """Write down what was out of the ordinary; where the stage began again, what came of its first try goes.
+
+    Returns the time of the last checkpoint where there is none any more: long ago.
+    """
+    again = record.halved > log.halved
+    if again:
+        log.again(record.halved)
+        for path in place.glob("step-*"):  # newer by number than any that the second try will soon make
+            remove(path)
+    log.note(record)
+    return float("-inf") if again else None
 
 
 def _validate(model: Model, task: Task, data: Data) -> float:
-    truth = [task.target(s, None) for s in data.valid]
+    truth = [task.truth(s) for s in data.valid]
     return next(iter(task.measure(np.asarray(model.predict(data.valid, task)), truth).values()))
 
 
 def _save(place: Path, stage: Stage, record: Record, log: Log) -> None:
     log.flush()
-    tensors, plain = states.split(record.state())
-    checkpoint.save(place, record.step, tensors, {"stage": plain_stage(stage), "state": plain})
+    if record.start is not None and not any((place / START).glob("step-*")):
+        _store(place / START, 0, stage, record.start)
+    _store(place, record.step, stage, record.state())
 
 
-def _resume(found: checkpoint.Checkpoint, stage: Stage, rung: Rung) -> loop.Resume:
+def _store(place: Path, step: int, stage: Stage, state: dict[str, dict[str, Any]]) -> None:
+    tensors, plain = states.split(state)
+    checkpoint.save(place, step, tensors, {"stage": plain_stage(stage), "state": plain})
+
+
+def _resume(found: checkpoint.Checkpoint, place: Path, stage: Stage, rung: Rung) -> loop.Resume:
+    state = _joined(found, stage)
+    rung.voice.say(f"  {rung.name}: goes on from step {state['loop']['step']}")
+    begun = checkpoint.latest(place / START, rung.voice.warn)
+    start = _joined(begun, stage) if begun else None
+    return loop.Resume(state["loop"], state["model"], state["optimizer"], state["methods"], start)
+
+
+def _joined(found: checkpoint.Checkpoint, stage: Stage) -> dict[str, Any]:
+    """The state that a checkpoint holds. Raises DataError where it is of another recipe."""
     if found.state["stage"] != plain_stage(stage):
         raise DataError(f"{found.path}: belongs to another recipe than the one to resume; --overwrite starts anew")
-    tensors = {group: found.tensors(group) for group in found.files}
-    state = states.join(tensors, found.state["state"])
-    rung.voice.say(f"  {rung.name}: goes on from step {state['loop']['step']}")
-    return loop.Resume(state["loop"], state["model"], state["optimizer"], state["methods"])
+    return states.join({group: found.tensors(group) for group in found.files}, found.state["state"])
 
 
 @dataclass
 class Log:
-    """log.jsonl: a line a step and a line a validation; what a resumed stage repeats is dropped first."""
+    """log.jsonl: a line a step, a validation and a note; what a resumed stage repeats is dropped first.
+
+    As a context it writes what is pending, whatever ended the work, and names the samples of a run that
+    ended because nothing was finite.
+    """
 
     path: Path
     rung: str
     stage: int
-    start: int
+    start: int = 0
+    halved: int = 0
     pending: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        kept = [
-            line
-            for line in _lines(self.path)
-            if not (line["rung"] == self.rung and line["stage"] == self.stage and line["step"] > self.start)
-        ]
-        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._keep(lambda line: line["step"] <= self.start and line.get("halved", 0) <= self.halved)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, SetupError):  # a full disk has said all there is to say
+            self.flush()
+        last = [x for x in self._own() if "terms" in x][-loop.MAX_SKIPPED - 1 :]
+        if isinstance(error, UsageError) and len(last) > loop.MAX_SKIPPED and all(x["skipped"] for x in last):
+            file = self.path.with_name(NOT_FINITE)
+            steps = [{"step": x["step"], "ids": x["ids"]} for x in last]
+            write_json(file, {"rung": self.rung, "stage": self.stage, "steps": steps})
+            raise UsageError(f"{error}; all samples of these steps are in {file}") from error
 
     def step(self, record: Record) -> None:
-        self._add(record, lr=record.lr, norm=record.norm, terms=record.terms, skipped=record.skipped)
+        ids = {"ids": list(record.ids)} if record.skipped else {}
+        self._add(record, lr=record.lr, norm=record.norm, terms=record.terms, skipped=record.skipped, **ids)
 
     def valid(self, record: Record, value: float) -> None:
         self._add(record, valid=value)
         self.flush()
+
+    def note(self, record: Record) -> None:
+        """What was out of the ordinary: memory, or a loss that was not finite."""
+        self._add(record, note=record.note, pieces=record.pieces, halved=record.halved)
+
+    def again(self, halved: int) -> None:
+        """The stage begins again: only its notes stay."""
+        self.halved = halved
+        self.flush()
+        self._keep(lambda line: "note" in line)
+
+    def _keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        lines = [x for x in _lines(self.path) if not self._is_own(x) or wanted(x)]
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def _own(self) -> list[dict[str, Any]]:
+        return [line for line in _lines(self.path) if self._is_own(line)]
+
+    def _is_own(self, line: dict[str, Any]) -> bool:
+        return bool(line["rung"] == self.rung and line["stage"] == self.stage)
 
     def _add(self, record: Record, **said: Any) -> None:
         place = {"rung": self.rung, "stage": self.stage, "step": record.step, "epoch": round(record.epoch, 4)}
         self.pending.append(json.dumps(_finite({**place, **said})) + "\n")
 
     def flush(self) -> None:
-        with self.path.open("a", encoding="utf-8") as f:
-            f.writelines(self.pending)
+        try:
+            with self.path.open("a", encoding="utf-8") as f:
+                f.writelines(self.pending)
+        except OSError as e:
+            raise SetupError(f"could not write {self.path}: {because(e)}; --resume goes on from here") from e
         self.pending.clear()
 
 
@@ -245,8 +332,13 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All lines of a run's log."""
-    return list(_lines(path))
+    """The steps and validations of a run's log."""
+    return [line for line in _lines(path) if "note" not in line]
+
+
+def notes(path: Path) -> list[str]:
+    """What was out of the ordinary in training, in words: batches cut for want of memory, stages begun again."""
+    return [f"{line['rung']}, {line['note']}" for line in _lines(path) if "note" in line]
 
 
 def _finite(value: Any) -> Any:

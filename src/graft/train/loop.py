@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from graft import views
 from graft.data import Data
-from graft.errors import DataError, UsageError
+from graft.errors import DataError, SetupError, UsageError, some
 from graft.loading import load
 from graft.methods import Method, freeze, owns
 from graft.model import Backbone, Batch, Model, batch_norms
 from graft.recipe import Stage, check_stage
 from graft.seeds import rng, seed_of
 from graft.tasks import Task
-from graft.train import optim
-from graft.train.step import Record, Step, put_back, statistics, world
+from graft.train import memory, optim, ranks, states
+from graft.train.step import Place, Record, Statistics, Step, put_back, statistics, world
+from graft.train.step import Resume as Resume  # what `steps` takes
 from graft.train.streams import Streams
 
-MAX_SKIPPED = 5  # steps in a row without a finite gradient before the stage gives up
-
-
-@dataclass
-class Resume:
-    """Where a stage goes on: what `Record.state` gave."""
-
-    loop: Mapping[str, Any]
-    model: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, torch.Tensor]
-    methods: Mapping[str, dict[str, Any]]
+MAX_SKIPPED = 5  # steps in a row without a finite gradient; at one more the stage begins again at half the rate
+MOST_HALVED = 2  # how often it does, before it gives up
 
 
 def check(stage: Stage, task: Task, methods: Sequence[Method]) -> None:
@@ -81,48 +73,28 @@ def steps(
 
     `index` is the stage's place in its recipe. Order of a step: modes, seeds, rates, load, `batch` hooks,
     the task's loss with `weigh`, the methods' losses, `gradients` or one backward, the average over
-    processes, the optimizer, `after_step`, yield. Raises UsageError for methods that conflict and when
-    the loss stays non-finite.
+    processes, the optimizer, `after_step`, yield.
+
+    Where memory runs out, the same step goes through again in twice as many pieces. Where the loss stays
+    non-finite, the stage begins again at half the rate, at most twice. Raises UsageError for methods that
+    conflict and where that did not help, SetupError where the smallest pieces do not fit.
     """
     check(stage, task, methods)
     methods = sorted(methods, key=lambda m: not m.tunes)  # the tuner prepares first and finishes last
     run = _prepare(model, task, stage, data, methods, (seed, index), origin)
-    first, skipped = run.restore(resume) if resume else (0, 0)
-    for number in range(first, run.last):
-        run.modes()
-        torch.manual_seed(seed_of(*run.key, number, "step", world()[0]))
-        optim.set_rates(run.optimizer, lr := optim.rate(stage, number, run.total))
-        step = run.step(number, run.load(number))
-        kept = statistics(model)
-        terms = step.terms()
-        norm = run.backward(step, terms)
-        values = _values(terms)
-        finite = all(map(math.isfinite, (norm, *values.values())))
-        skipped = 0 if finite else skipped + 1
-        if finite:
-            run.optimizer.step()
-            for m in methods:
-                m.after_step(step)
-        else:
-            put_back(kept)  # one bad batch would stay in the running statistics for good
-        run.optimizer.zero_grad(set_to_none=True)
-        _give_up(stage, index, number, skipped)
-        done = number + 1
-        record = Record(done, done / run.per_epoch, values, lr, norm, not finite, run.state(done, skipped))
+    start = resume.start if resume else run.hold()
+    at = run.restore(resume) if resume else Place()
+    while at.step < run.last or at.skipped > MAX_SKIPPED:
+        if at.skipped > MAX_SKIPPED:
+            at = run.back(start, at)
+        record = run.once(at)
+        record.start = start
         yield record
         if record.stop:
             break
     for m in reversed(methods):
         m.finish(model)
     model.aux.clear()
-
-
-def _give_up(stage: Stage, index: int, number: int, skipped: int) -> None:
-    if skipped > MAX_SKIPPED:
-        raise UsageError(
-            f"stage {index}: loss or gradient was not finite in {skipped} steps in a row (step {number}); "
-            f"lower the rate: --set stage.{index}.lr={(stage.lr or 1e-3) / 10:g}"
-        )
 
 
 def steps_of(stage: Stage, per_epoch: int) -> int:
@@ -165,6 +137,108 @@ class _Run:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def said(self) -> str:
+        return f"stage {self.key[-1]}"
+
+    @property
+    def _least(self) -> int:
+        """Rows that a piece of a batch needs: a BatchNorm that learns has no variance of one."""
+        return 2 if any(m.training for m in batch_norms(self.model)) else 1
+
+    def once(self, at: Place) -> Record:
+        """One step; moves `at` along."""
+        step, values, lr, norm, kept = self._gradients(at)
+        finite = all(map(math.isfinite, (norm, *values.values())))
+        if finite:
+            with memory.told(f"{self.said}, the optimizer", self.device):
+                self.optimizer.step()
+            for m in self.methods:
+                m.after_step(step)
+        else:
+            put_back(kept)  # one bad batch would stay in the running statistics for good
+        self.optimizer.zero_grad(set_to_none=True)
+        note, at.note = at.note, ""
+        at.step, at.skipped = at.step + 1, 0 if finite else at.skipped + 1
+        at.ids = [] if finite else list(step.batch.id)
+        return Record(
+            at.step, at.step / self.per_epoch, values, lr, norm, not finite, self.state(replace(at)), bad=at.skipped,
+            ids=tuple(at.ids), pieces=at.pieces, halved=at.halved, note=note,
+        )  # fmt: skip
+
+    def _gradients(self, at: Place) -> tuple[Step, dict[str, float], float, float, Statistics]:
+        """(step, terms, rate, norm of the gradient, statistics before it), in more pieces if memory runs out."""
+        while True:
+            self.modes()
+            torch.manual_seed(seed_of(*self.key, at.step, "step", world()[0]))
+            optim.set_rates(self.optimizer, lr := optim.rate(self.stage, at.step, self.total) * 0.5**at.halved)
+            kept = statistics(self.model)
+            try:
+                step, values = self._attempt(at)
+                return step, values, lr, self._norm(), kept
+            except (MemoryError, RuntimeError) as e:
+                if not memory.ran_out(e):
+                    raise
+                self._smaller(at, e)
+            # Only here, where the error and with it the frames that hold the failed pass are gone.
+            put_back(kept)
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _attempt(self, at: Place) -> tuple[Step, dict[str, float]]:
+        step = self.step(at.step, self.load(at.step))
+        if at.pieces == 1:
+            terms = step.terms()
+            self.backward(step, terms)
+            return step, ranks.values(terms)
+        values: dict[str, float] = {}
+        for piece in memory.pieces(step, at.pieces, self._least):
+            terms = piece.terms()
+            self.backward(piece, terms)
+            values = {k: values.get(k, 0.0) + v for k, v in ranks.values(terms).items()}
+        return step, values
+
+    def _smaller(self, at: Place, error: BaseException) -> None:
+        """Twice as many pieces from now on; raises SetupError where that cannot be."""
+        rows = max(len(batch) for batch in self.streams.order(0))
+        why = memory.cannot_split(self.methods, bool(self.wanted), world()[1])
+        said = f"{self.said}: out of memory at step {at.step + 1} ({memory.peak(self.device)})"
+        if not why and rows // (2 * at.pieces) < self._least:
+            why = f"batches of {rows} went through in {at.pieces} pieces already"
+        if why:
+            raise SetupError(
+                f"{said}; {why}: end other programs, take a smaller --backbone, or a smaller batch "
+                f"(--set {_name(self.key)}.batch={max(2, rows // 2)}); --resume goes on from the last checkpoint"
+            ) from error
+        at.pieces *= 2
+        what = f"each batch goes through in {at.pieces} pieces whose gradients are added, which keeps the step's size"
+        at.note = "; ".join(filter(None, [at.note, f"{said}: from here on {what}"]))
+
+    def back(self, start: Mapping[str, Any] | None, at: Place) -> Place:
+        """Begin the stage again at half the rate; raises UsageError where that cannot be or did not help."""
+        said = f"{self.said}: loss or gradient was not finite in {at.skipped} steps in a row (step {at.step})"
+        whose = f"the last of them held {some(at.ids)}" if at.ids else ""
+        if start is None or at.halved >= MOST_HALVED:
+            rate = (self.stage.lr or 1e-3) / 10
+            tried = f", also at {0.5**at.halved:g} of the rate" if at.halved else ""
+            raise UsageError(
+                f"{said}{tried}; lower the rate: --set {_name(self.key)}.lr={rate:g}, or look at the data: {whose}"
+            )
+        self.restore(Resume(start["loop"], start["model"], start["optimizer"], start["methods"]))
+        note = f"{said}: it begins again at {0.5 ** (at.halved + 1):g} of the rate; {whose}"
+        return Place(halved=at.halved + 1, pieces=at.pieces, note=note)
+
+    def hold(self) -> dict[str, Any]:
+        """The present state with tensors of its own, but for weights that stand still."""
+        tensors, plain = states.split(self.state(Place())())
+        still = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        kept = {
+            group: {n: t if n in still else t.detach().to("cpu", copy=True) for n, t in named.items()}
+            for group, named in tensors.items()
+        }
+        return states.join(kept, plain)
 
     def modes(self) -> None:
         """Train, except BatchNorms of the backbone whose own weights stand still: their statistics do too."""
@@ -221,8 +295,8 @@ class _Run:
             self.origin,
         )
 
-    def backward(self, step: Step, terms: dict[str, torch.Tensor]) -> float:
-        """Leave averaged, clipped gradients on the weights; returns their norm before clipping."""
+    def backward(self, step: Step, terms: dict[str, torch.Tensor]) -> None:
+        """Add the gradients of the terms to what lies on the weights."""
         moving = {k: v for k, v in terms.items() if v.requires_grad}  # not those without a row in this batch
         if not moving:
             raise UsageError("no term of this stage depends on a weight that moves; nothing would be trained")
@@ -231,14 +305,17 @@ class _Run:
             owner.gradients(step, moving)
         else:
             torch.stack(list(moving.values())).sum().backward()  # type: ignore[no-untyped-call]
-        _average(list(self.named.values()))
+
+    def _norm(self) -> float:
+        """Average the gradients over processes and clip them; returns their norm before that."""
+        ranks.average(list(self.named.values()))
         limit = self.stage.clip or math.inf
         return float(nn.utils.clip_grad_norm_(self.named.values(), limit, foreach=False))
 
-    def state(self, done: int, skipped: int) -> Callable[[], dict[str, dict[str, Any]]]:
+    def state(self, at: Place) -> Callable[[], dict[str, dict[str, Any]]]:
         def gather() -> dict[str, dict[str, Any]]:
             return {
-                "loop": {"step": done, "skipped": skipped},
+                "loop": {k: v for k, v in asdict(at).items() if k != "note"},
                 "model": dict(self.model.state_dict()),
                 "optimizer": optim.state_by_name(self.optimizer, self.named),
                 "methods": {m.name: m.state() for m in self.methods},
@@ -246,16 +323,17 @@ class _Run:
 
         return gather
 
-    def restore(self, resume: Resume) -> tuple[int, int]:
-        """Load a checkpoint into the prepared stage; (first step, steps skipped in a row)."""
+    def restore(self, resume: Resume) -> Place:
+        """Load a checkpoint into the prepared stage; returns the place it was made at."""
         try:
             self.model.load_state_dict(dict(resume.model), strict=True)
         except RuntimeError as e:
             raise DataError(f"the checkpoint does not fit this recipe: {e}") from e
+        self.optimizer.state.clear()
         optim.load_by_name(self.optimizer, self.named, resume.optimizer)
         for m in self.methods:
             m.load_state(resume.methods.get(m.name, {}))
-        return int(resume.loop["step"]), int(resume.loop["skipped"])
+        return Place(**resume.loop)
 
 
 def _prepare(
@@ -290,6 +368,11 @@ def _prepare(
     return _Run(model, task, stage, methods, key, shared, streams, named, optimizer, _encoders(methods), wanted)
 
 
+def _name(key: Sequence[object]) -> str:
+    """A stage as `--set` calls it."""
+    return f"stage.{key[-1]}"
+
+
 def _encoders(methods: Sequence[Method]) -> dict[str, Backbone]:
     found: dict[str, Backbone] = {}
     for m in methods:
@@ -309,28 +392,3 @@ def _shared(origin: Callable[[], Backbone], device: torch.device) -> Callable[[]
         return backbone.eval()
 
     return load
-
-
-def _values(terms: Mapping[str, torch.Tensor]) -> dict[str, float]:
-    """Terms as numbers, their means over processes: every process must come to one decision on them."""
-    if not terms:
-        return {}
-    stacked = torch.stack([v.detach().float() for v in terms.values()])
-    if world()[1] > 1:
-        distributed.all_reduce(stacked)
-        stacked /= world()[1]
-    return dict(zip(terms, stacked.tolist(), strict=True))
-
-
-def _average(params: Sequence[nn.Parameter]) -> None:
-    """Average gradients over processes; one that a rank did not use counts as zero there."""
-    n = world()[1]
-    if n == 1:
-        return
-    used = torch.tensor([float(p.grad is not None) for p in params], device=params[0].device)
-    distributed.all_reduce(used)
-    for p, count in zip(params, used.tolist(), strict=True):
-        if count > 0:
-            grad = p.grad if p.grad is not None else torch.zeros_like(p)
-            distributed.all_reduce(grad)
-            p.grad = grad / n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,31 @@ from graft.model import Backbone, Batch, Model, Output, batch_norms
 from graft.seeds import rng, seed_of
 from graft.tasks import Task
 
+Statistics = list[tuple[torch.Tensor, torch.Tensor]]  # buffers, each with a copy
+
+
+@dataclass
+class Place:
+    """Where a stage is, beside its weights."""
+
+    step: int = 0  # steps done
+    skipped: int = 0  # the last of them in a row that were not finite
+    halved: int = 0
+    pieces: int = 1
+    ids: list[str] = field(default_factory=list)  # samples of the last step, where that was skipped
+    note: str = ""
+
+
+@dataclass
+class Resume:
+    """Where a stage goes on: what `Record.state` gave."""
+
+    loop: Mapping[str, Any]
+    model: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
+    methods: Mapping[str, dict[str, Any]]
+    start: dict[str, Any] | None = None  # the stage's beginning (`Record.start`), to go back to
+
 
 @dataclass
 class Record:
@@ -30,6 +55,12 @@ class Record:
     skipped: bool  # loss or gradient was not finite: weights stayed
     state: Callable[[], dict[str, dict[str, Any]]]  # for a checkpoint; valid until the next step
     stop: bool = False
+    bad: int = 0  # steps skipped in a row, this one included
+    ids: tuple[str, ...] = ()  # the samples of a skipped step
+    pieces: int = 1  # in which a batch goes through since memory ran out
+    halved: int = 0  # how often the rate was halved, and the stage begun again
+    note: str = ""  # what was out of the ordinary before this step
+    start: dict[str, Any] | None = None  # the state that the stage began with, as `state` would give it
 
 
 def world() -> tuple[int, int]:
@@ -158,12 +189,12 @@ class Step:
         return self._passes[name]
 
 
-def statistics(model: Model) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def statistics(model: Model) -> Statistics:
     """Buffers of the BatchNorms that are in training mode, each with a copy."""
     return [(b, b.clone()) for m in batch_norms(model) if m.training for b in m.buffers()]
 
 
-def put_back(kept: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def put_back(kept: Statistics) -> None:
     """Set buffers to what `statistics` copied."""
     with torch.no_grad():
         for buffer, before in kept:
