@@ -7,8 +7,8 @@ GRAFT_BENCH_FASTAI and GRAFT_BENCH_AUTOGLUON (their python). Three seeds of graf
 larger than MOST is cut to a fixed subset of it, the same for all; so is a test part above MOST_TEST. Paired 95 %
 intervals are of graft's first seed minus the peer.
 
-python bench/peers.py [set ...] [--peers lr,trainer,fastai,autogluon] [--seeds 3] [--budget 120s]; writes peers.json
-and peers.md.
+python bench/peers.py [set ...] [--peers lr,trainer,fastai,autogluon] [--seeds 3] [--budget third]; writes peers.json
+and peers.md. graft gets a third of the time of the quickest peer that fine-tunes, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SHARED = HERE.parents[1] / "shared"
 PICTURES, TEXTS = ("hymenoptera", "flowers17", "cats_dogs"), ("sst2", "trec", "banking77")
 ZOO = SHARED / "zoo" / "mobilenetv2_100_tv"
 MOST, MOST_TEST = 2000, 1000
+START = 3  # seconds that Python and its libraries take before and after what a budget can know of
 
 
 def main() -> None:
@@ -39,7 +40,9 @@ def main() -> None:
     asked.add_argument("sets", nargs="*", default=[*PICTURES, *TEXTS])
     asked.add_argument("--peers", default="lr,trainer,fastai,autogluon")
     asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--budget", default="120s")
+    asked.add_argument(
+        "--budget", default="third", help="of graft: a time, or a third of the quickest fine-tuning peer's"
+    )
     options = asked.parse_args()
     file = HERE / "peers.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -48,17 +51,25 @@ def main() -> None:
             room = Path(place)
             data = prepared(name, room)
             row = found.setdefault(name, {})
-            if options.seeds:
-                row["graft"] = [graft(data, name, room, seed, options.budget) for seed in range(options.seeds)]
-            for peer in options.peers.split(","):
+            for peer in filter(None, options.peers.split(",")):
                 outcome = compete(peer, data, name, room)
                 if outcome is not None:
                     row[peer] = outcome
                     print(name, peer, {k: v for k, v in outcome.items() if k != "right"}, flush=True)
+            budget = options.budget if options.budget != "third" else third(row)
+            if options.seeds:
+                row["graft"] = [graft(data, name, room, seed, budget) for seed in range(options.seeds)]
+                row["budget"] = budget
         row["train"], row["test"] = counts(data)
         file.write_text(json.dumps(found) + "\n")
         (HERE / "peers.md").write_text(table(found))
     print(table(found))
+
+
+def third(row: dict[str, Any]) -> str:
+    """A third of the time of the quickest peer that fine-tuned, as a budget; a minute where none ran."""
+    took = [row[p]["seconds"] for p in ("trainer", "fastai", "autogluon") if p in row and "error" not in row[p]]
+    return f"{min(took) / 3 - START:.0f}s" if took else "60s"
 
 
 # ------------------------------------------------------------------------------------------- data

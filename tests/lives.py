@@ -36,6 +36,7 @@ def arm(deadly, root, trace):
     Between two changes a death leaves the same behind, so there is one point for each.
     """
     count = 0
+    lasting = {}  # path -> bytes that are on the disk for good
 
     def place(target, dir_fd=None, **_):
         if isinstance(target, int):
@@ -61,22 +62,32 @@ def arm(deadly, root, trace):
             there = os.path.lexists(where)
             changes = there if name != "mkdir" else not there and os.path.isdir(os.path.dirname(where))
             if changes and point(name, where):
-                if name == "replace":  # what is written beside and renamed may be torn as long as it is beside
+                if name == "replace":  # what is written beside may be torn as long as it is beside
                     os.truncate(where, os.path.getsize(where) // 2)
                 os._exit(9)
-            return call(*args, **kwargs)
+            found = call(*args, **kwargs)
+            there = place(args[1]) if name in ("replace", "rename") else None
+            for path in [p for p in lasting if p == where or p.startswith(where + os.sep)]:
+                size = lasting.pop(path)
+                if there is not None:
+                    lasting[there + path[len(where) :]] = size
+            return found
 
         setattr(os, name, wrapped)
 
     def torn(where):
-        if os.path.isfile(where) and point("half of", where):
-            os.truncate(where, os.path.getsize(where) // 2)
+        """Half of what was added to a file since it was last flushed is lost."""
+        if not os.path.isfile(where):
+            return
+        size, kept = os.path.getsize(where), lasting.get(where, 0)
+        if size > kept and not os.path.basename(where).startswith(".tmp-") and point("half of", where):
+            os.truncate(where, kept + (size - kept) // 2)
             os._exit(9)
 
     def flush(fd, call=os.fsync):
-        if not os.path.basename(place(fd)).startswith(".tmp-"):
-            torn(place(fd))
-        return call(fd)
+        torn(place(fd))
+        call(fd)
+        lasting[place(fd)] = os.fstat(fd).st_size
 
     def write(what, path, *args, call=pyarrow.parquet.write_table, **kwargs):  # the one file not flushed at once
         call(what, path, *args, **kwargs)

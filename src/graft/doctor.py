@@ -10,13 +10,13 @@ from typing import Any
 from graft import readers, sources
 from graft.data import Note, Parts, Sample
 from graft.errors import DataError
+from graft.readers import _near as _near_copies
 from graft.readers import samples
 from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
 
 LEVELS = ("refused", "warning", "note")
-NEAR = 2  # of 64 bits by which two pictures may differ; at 3, smooth backgrounds begin to look alike
 
 
 @dataclass(frozen=True)
@@ -133,21 +133,7 @@ def _copies(parts: Parts) -> list[Finding]:
 
 def _near(parts: Parts, hashes: dict[str, int | None]) -> list[Finding]:
     """Pictures that look alike across given parts, by difference hash."""
-    if not hashes or "all" in parts:
-        return []
-    from graft.readers import checks
-
-    digests = {s.id: s.digest for part in parts.values() for s in part}
-    pairs: list[str] = []
-    for early, late in (("train", "test"), ("train", "valid"), ("valid", "test")):
-        a = {s.id: hashes[s.id] for s in parts.get(early, ()) if s.id in hashes}
-        b = {s.id: hashes[s.id] for s in parts.get(late, ()) if s.id in hashes}
-        if a and b:
-            pairs += [f"{x} ~ {y}" for x, y, _ in checks.near(a, b, NEAR) if digests[x] != digests[y]]
-    if not pairs:
-        return []
-    said = f"{len(pairs)} pairs of pictures in two parts look nearly the same; if they show one thing, give --group"
-    return [Finding("warning", "near copies across parts", said, tuple(pairs))]
+    return [Finding("warning", "near copies across parts", n.text, n.items) for n in _near_copies.across(parts, hashes)]
 
 
 def _groups(parts: Parts) -> list[Finding]:

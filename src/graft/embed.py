@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from graft import __version__, backbones, hub, ranking, sources
+from graft import __version__, backbones, floors, hub, ranking, sources
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, did_you_mean
 from graft.features import Table, extract
@@ -87,6 +87,7 @@ def features(
     from graft.session import pick_device
 
     path, asked, voice = _target(out), asked or Recipe(), voice or Voice(quiet)
+    floors.check()
     hub.say = voice.say
     if asked.precision not in PRECISIONS:
         near = did_you_mean(asked.precision, PRECISIONS)

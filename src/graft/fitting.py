@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft import evidence, hub, ladder, outcome, ranking, recipe, registry, report, sources, storage
+from graft import evidence, floors, hub, ladder, outcome, ranking, recipe, registry, report, sources, storage
 from graft._wording import short
 from graft.backbones import split
 from graft.data import Data, Note
@@ -19,6 +19,7 @@ from graft.recipe import Recipe
 from graft.request import Request, check_methods, is_recipe, settle
 from graft.run import Run
 from graft.session import Clock, Decisions, Session, pick_device
+from graft.train import memory
 from graft.voice import Voice
 from graft.workplace import Workplace
 
@@ -49,6 +50,7 @@ def fit(
     precision: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    break_lock: bool = False,
     plugins: Sequence[str | Path] = (),
     task: str = "auto",
     text: str = "",
@@ -82,7 +84,9 @@ def fit(
         "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
         "long_texts": long_texts,
     }  # fmt: skip
-    request = Request(data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, plugins, tensorboard)
+    request = Request(
+        data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, break_lock, plugins, tensorboard
+    )
     return start(request, Voice(quiet))
 
 
@@ -90,6 +94,7 @@ def start(request: Request, voice: Voice) -> Run:
     """`fit` with the voice that the command line made."""
     for file in request.plugins:
         registry.plugin(file)
+    floors.check()
     hub.say = voice.say
     asked, source, budget = settle(request)
     chosen_task, why = sources.task_for(source, asked)
@@ -98,7 +103,7 @@ def start(request: Request, voice: Voice) -> Run:
         split(asked.backbone)  # an unknown source is said before any work
     device = pick_device(asked.device)
     out = Path(request.out) if request.out else _default_out(asked.data, request.resume)
-    with Workplace(out, request.resume, request.overwrite) as place:
+    with Workplace(out, request.resume, request.overwrite, request.break_lock) as place:
         if place.state == "complete":
             run = Run(out)
             _check_same(run, asked)
@@ -120,7 +125,8 @@ def start(request: Request, voice: Voice) -> Run:
                 session.recipe = replace(named, rungs=ladder.for_data(chosen_task, data.train, asked.rungs))
             write_whole(place.path / "recipe.toml", recipe.dump_toml(session.recipe))
             try:
-                _work(session, request, out)
+                with memory.told("fit", device):
+                    _work(session, request, out)
             finally:
                 if session.board is not None:
                     session.board.close()

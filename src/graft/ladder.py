@@ -20,7 +20,7 @@ from graft._wording import interval, is_percent, number
 from graft.backbones import _weights
 from graft.data import Note, Sample
 from graft.evaluate import Score
-from graft.files import read_json, slug, write_json, write_whole
+from graft.files import manifest, read_json, slug, verify, write_json, write_whole
 from graft.loading import length
 from graft.model import Model
 from graft.recipe import Rung, Stage
@@ -255,7 +255,7 @@ def suspects(s: Session, arms: Sequence[Arm]) -> list[Note]:
 def run(s: Session, name: str, stages: tuple[Stage, ...], seconds: float | None = None) -> Arm:
     """Train a rung, or take it from the work folder where an earlier life finished it."""
     folder = s.folder / "arms" / slug(name)
-    if not (folder / "arm.json").exists():
+    if not _is_whole(s, folder):
         folder.mkdir(parents=True, exist_ok=True)
         before = s.decisions.made.get(f"seconds {name}", 0.0)
         start = time.monotonic()
@@ -270,6 +270,17 @@ def run(s: Session, name: str, stages: tuple[Stage, ...], seconds: float | None 
         finally:
             beat()
     return load(s, name)
+
+
+def _is_whole(s: Session, folder: Path) -> bool:
+    """Whether a rung was finished by an earlier life and its files are what they were; else it is trained anew."""
+    if not (folder / "arm.json").exists():
+        return False
+    problems = verify(folder, read_json(folder / "arm.json").get("files") or {})
+    if problems:
+        s.voice.warn(f"{folder.name}: {problems[0]}; this rung is trained anew")
+        shutil.rmtree(folder)
+    return not problems
 
 
 def _train(
@@ -303,7 +314,8 @@ def _train(
         "stages": [recipe.plain_stage(x) for x in rung.done()], "frozen": frozen, "head": head.describe(),
         "trained": sum(p.numel() for p in moved if frozen or p.requires_grad),
     }  # fmt: skip
-    write_json(folder / "arm.json", said)
+    kept = manifest(folder, ["valid.npy", "weights.safetensors"])
+    write_json(folder / "arm.json", {**said, "files": kept})
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 

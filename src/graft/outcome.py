@@ -90,6 +90,7 @@ def report(
         "thresholds": thresholds(s, found),
         **details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen]),
         "curves": curves(s.folder / "log.jsonl"),
+        "training_notes": train.notes(s.folder / "log.jsonl"),
         "rank": ranking.plain() if ranking else None,
         "data": data_card(s.data, s.recipe.data),
         "recipe": repeatable(s, arms),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from graft import backbones, evaluate, features, hub, linear, registry, sources
+from graft import backbones, evaluate, features, floors, hub, linear, registry, sources
 from graft._wording import short
 from graft.data import Sample, by_label, subset
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
@@ -237,6 +237,7 @@ def rank_data(
     from graft.session import pick_device
 
     voice = voice or Voice(quiet)
+    floors.check()
     hub.say = voice.say
     source, name = sources.resolve(data)
     asked = Recipe(

@@ -32,6 +32,7 @@ class Request:
     architecture: str = ""
     resume: bool = False
     overwrite: bool = False
+    break_lock: bool = False
     plugins: Sequence[str | Path] = ()
     tensorboard: str | Path | None = None
     started: float = field(default_factory=time.monotonic)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import evaluate, evidence, features, measures, outcome, sources, storage
+from graft import evaluate, evidence, features, floors, measures, outcome, sources, storage
+from graft._intake import shown
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
 from graft.files import read_json
@@ -17,6 +18,7 @@ from graft.model import Model
 from graft.precision import asked_for
 from graft.recipe import Recipe
 from graft.session import pick_device
+from graft.train import memory
 from graft.voice import Voice
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Run:
     """A run folder. Raises UsageError where none is, DataError where it was changed since it was written."""
 
     def __init__(self, folder: str | Path, device: str = "auto") -> None:
+        floors.check()
         self.folder = Path(folder)
         self.device = pick_device(device)
         self.meta = storage.read_meta(self.folder)
@@ -80,7 +83,7 @@ class Run:
         bad = [item for n in notes if n.kind == "skipped" for item in n.items]
         if not samples and bad:
             raise DataError(f"nothing could be read: {some(bad)}")
-        with voice.bar("predict", len(samples)) as tick:
+        with memory.told("predict", self.device), voice.bar("predict", len(samples)) as tick:
             answers = np.asarray(model.predict(samples, task, tick=tick))
         top_k = max(1, min(top_k, len(self.labels)))
         return pd.DataFrame(_rows(samples, answers, task, self.offsets, top_k, bad))
@@ -123,7 +126,8 @@ class Run:
                 f"{len(learned)} of {len(samples)} samples are among those this model learned from: the score flatters"
             )
             notes.append(Note("warning", text, tuple(learned)))
-        answers, controls, missing = self._answers(samples, voice)
+        with memory.told("evaluate", self.device):
+            answers, controls, missing = self._answers(samples, voice)
         truth = evaluate.truth_of(task, samples)
         seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
         found = evaluate.scores(task, answers, truth, seed, self.offsets)
@@ -225,10 +229,10 @@ def _rows(
     top_k: int,
     bad: Sequence[str],
 ) -> list[dict[str, Any]]:
-    rows = [{"id": s.id, **_row(a, task, offsets, top_k)} for s, a in zip(samples, answers, strict=True)]
+    rows = [{"id": _shown(s.id), **_row(a, task, offsets, top_k)} for s, a in zip(samples, answers, strict=True)]
     for item in bad:
         name, why = _apart(item)
-        rows.append({"id": name, "error": why})
+        rows.append({"id": _shown(name), "error": why})
     return rows
 
 
@@ -246,6 +250,11 @@ def _row(answer: np.ndarray, task: Task, offsets: np.ndarray | None, top_k: int)
         behind = f"_{place}" if place > 1 else ""
         row[f"label{behind}"], row[f"probability{behind}"] = task.labels[c], float(answer[c])
     return {**row, **scores}
+
+
+def _shown(name: str) -> str:
+    """A name that can be printed and stored, whatever bytes a path held."""
+    return shown(Path(name)) if any("\ud800" <= c <= "\udfff" for c in name) else name
 
 
 def _apart(item: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from graft.readers import open_source, refuse_code, samples, targets
 from graft.recipe import Recipe
 from graft.tasks import Task
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 TEXT_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt")
 
 
@@ -24,6 +25,8 @@ def resolve(data: Any) -> tuple[Any, str]:
         if not path.exists():
             near = did_you_mean(path.name, (p.name for p in path.parent.iterdir())) if path.parent.is_dir() else ""
             raise UsageError(f"{data}: there is no such file or folder.{near if 'Did' in near else ''}")
+        if path.is_file() and path.name.lower().endswith(ARCHIVES):
+            raise DataError(f"{data}: is an archive, which graft does not open; unpack it first, and give the folder")
         return path.resolve(), str(path.resolve())
     if isinstance(data, list):
         return data, "<list>"

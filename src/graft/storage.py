@@ -15,7 +15,7 @@ from torch import nn
 from graft import backbones, golden, heads, registry
 from graft.backbones import _weights
 from graft.errors import DataError, SetupError, UsageError, some
-from graft.files import inside, manifest, read_json, verify, write_json, write_whole
+from graft.files import inside, manifest, read_json, seal, verify, write_json, write_whole
 from graft.model import Backbone, Model, fingerprint
 from graft.tasks import Task
 
@@ -110,7 +110,8 @@ def save_model(
         "versions": versions(),
     }
     names = {WEIGHTS, *(b for b in beside if b != META), *(f"assets/{a}" for a in model.backbone.assets())}
-    write_json(folder / META, {**meta, "files": manifest(folder, sorted(names))})
+    whole_meta = {**meta, "files": manifest(folder, sorted(names))}
+    write_json(folder / META, {**whole_meta, "seal": seal(whole_meta)})
 
 
 def _description(head: Any) -> dict[str, Any]:
@@ -132,6 +133,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise DataError(f"{file}: damaged, {some(missing)} is missing; fit again or restore the file")
     if meta["format"] > FORMAT:
         raise DataError(f"{file}: format {meta['format']}, this graft reads up to {FORMAT}; upgrade with pip")
+    said = meta.pop("seal", None)  # runs of before had none
+    cut = not file.read_bytes().endswith(b"\n")
+    if said is not None and (cut or said != seal(meta)):
+        raise DataError(f"{file}: damaged since it was written (its seal differs); fit again or restore the file")
     problems = verify(folder, meta["files"])
     if problems:
         raise DataError(f"{folder}: damaged since it was written: {some(problems)}; fit again or restore the files")
@@ -203,6 +208,7 @@ def rebuild(folder: str | Path) -> list[Path]:
         meta = read_meta(place)
     except DataError:  # a page that was edited or lost is what this mends; anything else stays refused
         meta = read_json(place / META)
+        meta.pop("seal", None)
         others = {k: v for k, v in (meta.get("files") or {}).items() if k not in PAGES}
         if verify(place, others):
             raise
@@ -210,7 +216,8 @@ def rebuild(folder: str | Path) -> list[Path]:
     pages = {"report.html": report.to_html(said), "README.md": report.model_card(said)}
     for name, content in pages.items():
         write_whole(place / name, content)
-    write_json(place / META, {**meta, "files": {**meta["files"], **manifest(place, sorted(pages))}})
+    meta = {**meta, "files": {**meta["files"], **manifest(place, sorted(pages))}}
+    write_json(place / META, {**meta, "seal": seal(meta)})
     return [place / name for name in pages]
 
 

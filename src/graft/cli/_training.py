@@ -60,6 +60,9 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished run once the new one is whole.")
     ] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Take a work folder over whose owner, on another host, is gone.")
+    ] = False,
     task: TaskName = "auto",
     text: Text = "",
     image: Image = "",
@@ -102,7 +105,7 @@ def fit(
         }  # fmt: skip
         request = Request(
             data, given, recipe or None, set, budget or None, out or None, zoo or None, architecture, resume,
-            overwrite, plugin, tensorboard or None, STARTED,
+            overwrite, break_lock, plugin, tensorboard or None, STARTED,
         )  # fmt: skip
         _finished(start(request, voice), as_json)
 

@@ -19,7 +19,7 @@ CMYK = 0.01  # share of a class above which colours may be a trace of where its 
 # How a picture's note begins, the kind of the finding, and what is said of all that have it.
 _CHANGES: tuple[tuple[str, str, str], ...] = (
     ("is ", "warning", "files hold another picture format than their names say; read by content"),
-    ("first of ", "warning", "files have several pages or frames; the first was read (all: --set frames=all)"),
+    ("first of ", "warning", "files have several pages or frames; the first was read (all: --frames all)"),
     ("EXIF unreadable", "warning", "pictures have damaged EXIF data, so they were not turned"),
     ("colour profile", "warning", "pictures have a colour profile other than sRGB, which was not applied"),
     ("DICOM without a window", "warning", "DICOM pictures name no window; scaled by the range of their stored bits"),
@@ -41,6 +41,7 @@ def notes(
         *_changes(found),
         *_cmyk(found),
         *_depth(found, white, fixed),
+        *_frames(found),
         _about(found, lambda f: _is_odd(f), f"pictures have a side under {SMALL} pixels or are over {LONG} times as "
                "long as wide"),
         _about(found, lambda f: f.look.blank, "pictures are of one colour throughout"),
@@ -101,6 +102,13 @@ def _depth(found: Sequence[Found], white: int | None, fixed: bool) -> list[Note 
     over = _about(deep, lambda f: (f.look.depth or 0) > white, f"pictures have values over the run's white, {white}: "
                   "cut off there")  # fmt: skip
     return [Note("found", f"{len(deep)} pictures of 16 bits: white is {white}, as in training", items), over]
+
+
+def _frames(found: Sequence[Found]) -> list[Note | None]:
+    """Row 10: files of which every frame became a sample of its own."""
+    files = {f.row.id: f.pages for f in found if f.pages > 1}
+    items = tuple(f"{name}: {n} frames" for name, n in files.items())
+    return [Note("found", f"{len(files)} files gave every frame as a sample of its own", items)] if files else []
 
 
 def _copies(samples: Mapping[str, Sequence[Sample]]) -> list[Note]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
 from graft.data import Note
+from graft.readers import _times
 
 AUC = 0.98
 FEWEST, MOST = 30, 20_000  # rows looked at
@@ -17,9 +19,10 @@ MOST_CLASSES = 50
 def leaks(columns: Mapping[str, Sequence[str | None]], y: Sequence[object], used: Container[str]) -> list[Note]:
     """A warning that names the columns, not in `used`, of which one alone ranks the classes with an AUC above 0.98.
 
-    A column is tried as a number, and as a category by the class shares of the other rows with the same value
-    (leave-one-out target encoding, Micci-Barreca 2001). What a model is shown is not among them, so nothing is lost but
-    an early sign that rows of a class were gathered apart from the others.
+    A column is tried as a number or a time, and as a category by the class shares of the other rows with the same value
+    (leave-one-out target encoding, Micci-Barreca 2001), whole and without its digits, as names of files want it. What
+    a model is shown is not among them, so nothing is lost but an early sign that rows of a class were gathered apart
+    from the others.
     """
     labels = [v if isinstance(v, str) else "" for v in y]
     counts = Counter(labels)
@@ -32,7 +35,7 @@ def leaks(columns: Mapping[str, Sequence[str | None]], y: Sequence[object], used
         if name in used:
             continue
         some = list(cells)[::step]
-        auc = max(_numeric(some, truth), _category(some, truth))
+        auc = max(_numeric(some, truth), _category(some, truth), _category([_stem(c) for c in some], truth))
         if auc > AUC:
             found.append(f"{name} (AUC {auc:.3f})")
     if not found:
@@ -43,13 +46,8 @@ def leaks(columns: Mapping[str, Sequence[str | None]], y: Sequence[object], used
 
 def _numeric(cells: Sequence[str | None], truth: np.ndarray) -> float:
     """The mean AUC over classes of the column as a number, whichever way round; 0 where it is none."""
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        try:
-            values[i] = float(cell) if cell else np.nan
-        except ValueError:
-            return 0.0
-    if np.isnan(values).mean() > 0.1:
+    values = _values(cells)
+    if values is None or np.isnan(values).mean() > 0.1:
         return 0.0
     kept = np.isfinite(values)
     classes = np.unique(truth[kept])
@@ -57,6 +55,23 @@ def _numeric(cells: Sequence[str | None], truth: np.ndarray) -> float:
         return 0.0
     each = [auc(values[kept], truth[kept] == c) for c in classes]
     return float(np.mean([max(a, 1 - a) for a in each]))
+
+
+def _values(cells: Sequence[str | None]) -> np.ndarray | None:
+    """Cells as numbers, or as times; None where one of them is neither."""
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells])
+    except ValueError:
+        pass
+    times = _times.seconds(cells)
+    if any(t is None and cell for t, cell in zip(times, cells, strict=True)):
+        return None
+    return np.array([np.nan if t is None else t for t in times])
+
+
+def _stem(cell: str | None) -> str:
+    """A value without its digits: of `cat_0012.txt` what all cats share."""
+    return re.sub(r"\d+", "", cell or "")
 
 
 def _category(cells: Sequence[str | None], truth: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from graft.data import Note
+from graft.data import Note, Sample
 from graft.errors import some
 from graft.readers import Row
 
@@ -30,11 +30,12 @@ def prefix(stem: str) -> str:
     return cut or stem
 
 
-def shared(rows: Mapping[str, Sequence[Row]]) -> list[Note]:
+def shared(rows: Mapping[str, Sequence[Row] | Sequence[Sample]], made: bool = False) -> list[Note]:
     """A warning where names of one prefix stand in several parts (row 15 of the faults).
 
     A prefix counts where it says who or what is seen: it has a digit and is not that of half of all files; or it is
-    one of at least ten, and names no more than a fifth of a class.
+    one of at least ten, and names no more than a fifth of a class. With `made`, for parts that were cut at random, the
+    latter holds for every prefix: one that names a class by its number stands in all parts, and says nothing.
     """
     where: dict[str, set[str]] = defaultdict(set)
     example: dict[tuple[str, str], str] = {}
@@ -59,6 +60,7 @@ def shared(rows: Mapping[str, Sequence[Row]]) -> list[Note]:
     across = [t for t, parts in where.items() if len(parts) > 1]
     plain = sum(n > 1 and not _has_digit(t) for t, n in files.items())
     telling = [t for t in across if _tells(t, files[t] / total, largest[t], plain)]
+    telling = [t for t in telling if not made or largest[t] <= _CLASS]
     if not telling:
         return []
     items = tuple(" and ".join(example[t, part] for part in rows if (t, part) in example) for t in sorted(telling))

@@ -11,7 +11,7 @@ from typing import Any
 from graft._columns import clean_label
 from graft.data import Note
 from graft.errors import DataError, some
-from graft.readers import PARTS, Opened, Row, _paths, _times
+from graft.readers import PARTS, Opened, Row, _names, _paths, _times
 from graft.readers._leaks import leaks
 from graft.readers._roles import Roles, bit
 from graft.tables import Table
@@ -59,7 +59,10 @@ def build(parts: dict[str, list[Placed]], roles: Roles, labels: bool, drop_unlab
     if "split" in roles.extras:
         sizes = ", ".join(f"{len(sink.rows[p])} {p}" for p in order)
         notes.append(Note("found", f"parts by column {roles.extras['split']!r}: {sizes}"))
-    return Opened(roles.modality, {p: sink.rows[p] for p in order}, notes, roles.columns(), sink.bad)
+    rows = {p: sink.rows[p] for p in order}
+    if roles.modality == "picture" and len(rows) > 1 and "group" not in roles.extras:
+        notes.extend(_names.shared(rows))
+    return Opened(roles.modality, rows, notes, roles.columns(), sink.bad)
 
 
 def _mended(parts: dict[str, list[Placed]]) -> list[Note]:

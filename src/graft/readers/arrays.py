@@ -21,6 +21,7 @@ from graft.recipe import Recipe
 
 X_NAMES = ("x", "images", "image", "imgs", "img", "pictures", "data", "inputs", "input")
 Y_NAMES = ("y", "labels", "label", "targets", "target")
+_INDEX = re.compile(r"[+-]?\d+", re.ASCII)
 _BANDS = 32  # most channels that a picture may have
 _CHUNK = 256  # pictures turned into eight bits at a time
 
@@ -63,7 +64,7 @@ def open_npz(source: Any, asked: Recipe, labels: bool = True) -> Opened | None:
         if labels and ys is None:
             opened.notes.append(Note("skipped", f"{key} has no labels and is left out"))
             continue
-        ys = None if ys is None else _named(ys, names)
+        ys = None if ys is None else _named(f"{name}: {found.y[part]}", ys, names)
         opened.rows[part] = list(_rows(key, converted[key], ys, unlabelled if labels else None))
     _finish(name, opened, found, unlabelled, asked)
     return opened
@@ -290,15 +291,22 @@ def _class_names(arrays: Mapping[str, NDArray[Any]], found: _Found) -> list[str]
     return []
 
 
-def _named(ys: list[Any], names: Sequence[str]) -> list[Any]:
-    """Class indices by their names, where every one has one."""
+def _named(where: str, ys: list[Any], names: Sequence[str]) -> list[Any]:
+    """Class indices by their names; labels that are words stay. Raises DataError for an index without a name."""
 
-    def name(y: Any) -> str | None:
-        return names[int(y)] if isinstance(y, str) and y.isdigit() and int(y) < len(names) else None
+    def each(y: Any) -> tuple[Any, ...]:
+        return y if isinstance(y, tuple) else () if y is None else (y,)
 
-    if not names or not all(name(part) for y in ys if y is not None for part in (y if isinstance(y, tuple) else (y,))):
+    if not names or not all(_INDEX.fullmatch(p) for y in ys for p in each(y)):
         return ys
-    return [tuple(name(p) for p in y) if isinstance(y, tuple) else y if y is None else name(y) for y in ys]
+    strange = [(i, p) for i, y in enumerate(ys) for p in each(y) if not 0 <= int(p) < len(names)]
+    if strange:
+        i, p = strange[0]
+        raise DataError(
+            f"{where}[{i}] is {p}, and only 0 to {len(names) - 1} have a name ({some(names)}); mend the labels, or "
+            "take the array of names out"
+        )
+    return [tuple(names[int(p)] for p in y) if isinstance(y, tuple) else y and names[int(y)] for y in ys]
 
 
 def _targets(name: str, key: str, array: NDArray[Any], n: int) -> list[Any]:

@@ -151,7 +151,7 @@ def _table(part: str, one: Any) -> Table:
     for key, feature in one.features.items():
         names, inside = _class_names(feature)
         if names is not None and key in columns:
-            columns[key] = [_named(cell, names, inside) for cell in columns[key]]
+            columns[key] = [_named(cell, names, inside, table.row_id(i)) for i, cell in enumerate(columns[key])]
     return replace(table, columns=columns)
 
 
@@ -169,9 +169,17 @@ def _class_names(feature: Any) -> tuple[list[str] | None, bool]:
     return (list(inner.names), inside) if type(inner).__name__ == "ClassLabel" else (None, False)
 
 
-def _named(cell: str | None, names: list[str], inside: bool) -> str | None:
+def _named(cell: str | None, names: list[str], inside: bool, where: str) -> str | None:
+    """A class by its name. Raises DataError for a number that has none (row 28 of the faults)."""
     if cell is None:
         return None
-    if inside:
-        return json.dumps([names[i] for i in json.loads(cell)], ensure_ascii=False)
-    return names[int(cell)] if int(cell) >= 0 else None
+    numbers = [int(n) for n in json.loads(cell)] if inside else [int(cell)]
+    if not inside and numbers[0] < 0:
+        return None
+    strange = [n for n in numbers if not 0 <= n < len(names)]
+    if strange:
+        raise DataError(
+            f"{where}: label {strange[0]} is out of range, for {len(names)} classes have names ({some(names)}); mend "
+            "the labels or the features of the data set"
+        )
+    return json.dumps([names[n] for n in numbers], ensure_ascii=False) if inside else names[numbers[0]]

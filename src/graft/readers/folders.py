@@ -131,9 +131,17 @@ def _layout(folders: Sequence[tuple[str, ...]]) -> _Layout:
         raise _Unclear(f"{some(sorted({p.label for p in places.values()}))} are kinds of files, not classes.")
     _check_parts(places.values())
     notes = [Note("assumed", f"everything lies in {shown('/'.join(outer))}/")] if outer else []
+    notes += _cleaned(short.values())
     if domains := sorted({p.domain for p in places.values()} - {""}):
         notes.append(Note("found", f"{len(domains)} domains with classes of the same names: {some(domains)}"))
     return _Layout({f: places[s] for f, s in short.items()}, notes)
+
+
+def _cleaned(folders: Iterable[tuple[str, ...]]) -> list[Note]:
+    """Folders that are called otherwise than their label or domain (row 27): two of them may have become one."""
+    names = sorted({shown(name) for folder in folders for name in folder if shown(name) != _label(name)})
+    said = f"{len(names)} folder names lost blanks around them or were put into Unicode's NFC"
+    return [Note("warning", said, tuple(f"{name!r} is {_label(name)!r}" for name in names))] if names else []
 
 
 def _wrapping(folders: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,13 @@ def clean_text(text: Any) -> tuple[str, str]:
     clean = raw.translate(_CONTROL).encode("utf-8", "replace").decode("utf-8")
     if clean != raw:
         said.append("control characters or halves of characters replaced")
-    return clean.strip(), "; ".join(said)
+    clean = clean.strip()
+    return ("", "") if _is_blank(clean) else (clean, "; ".join(said))
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: blanks, zero-width spaces and joiners, marks of direction alone."""
+    return all(c.isspace() or unicodedata.category(c) in ("Cf", "Zs") for c in text)  # ends at the first letter
 
 
 # -------------------------------------------------------------------------------------- to predict

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -51,6 +52,8 @@ class Task:
     schema: Any = None
     opened: Opened | None = None
     """What recognising the source already read of it."""
+    hashes: Mapping[str, int | None] = MappingProxyType({})
+    """Difference hashes of the pictures that `parts` read, by sample id."""
     measures: tuple[str, ...] = ()
     """What is measured, the deciding one first; empty: the usual ones of the kind."""
 
@@ -68,17 +71,23 @@ class Task:
         found = samples.read(source, recipe, self.modality, self.schema, opened)
         # What a run was trained with stands; data read later only add what it does not say.
         self.schema = {**found.schema, **(self.schema or {})} if self.measures else {**found.schema}
+        self.hashes = found.hashes
         return found.parts, found.notes
 
     def read(self, source: Any, recipe: Recipe) -> Data:
         """Read and split the source, and keep its labels and schema. Raises DataError."""
+        from graft.readers import _names, _near
+
         answer = self._needs_answer()
         parts, notes = self.parts(source, recipe)
         self.labels = answer.settle(parts, notes, recipe, self.schema)
         self.measures = measures_of(self, recipe.measure)
         arranged, more = arrange(parts, recipe.seed, strata=answer.strata)
         answer.after_split(arranged["train"], self.schema)
-        notes += [*more, *_left_empty(self, arranged["train"])]
+        notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.hashes)]
+        if self.modality == "picture" and "all" in parts and not any(s.group for s in parts["all"]):
+            notes += _names.shared(arranged, made=True)
+        self.hashes = {}  # a hundred thousand of them are no small thing to keep
         train = scale_weights(arranged["train"])
         return Data(train, arranged["valid"], arranged["test"], labels=self.labels, schema=self.schema, notes=notes)
 

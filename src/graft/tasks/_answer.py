@@ -84,3 +84,18 @@ class Answer(ABC):
     @abstractmethod
     def always(self, train: Sequence[Sample], labels: tuple[str, ...], n: int, measure: str) -> np.ndarray:
         """The control without knowledge: the same answer n times, as good as the training part allows."""
+
+
+def said_cleaned(cleaned: Sequence[str]) -> list[Note]:
+    """A warning that names the samples whose label was cleaned, each "ID ('as written')", or none."""
+    said = f"{len(cleaned)} labels lost blanks around them or were put into Unicode's NFC"
+    return [Note("warning", said, tuple(cleaned))] if cleaned else []
+
+
+def alike(labels: Sequence[str]) -> list[Note]:
+    """Labels that differ in case alone are proposed for merging, never merged."""
+    folded: dict[str, list[str]] = {}
+    for label in labels:
+        folded.setdefault(label.casefold(), []).append(label)
+    twins = tuple(" / ".join(group) for group in folded.values() if len(group) > 1)
+    return [Note("warning", f"{len(twins)} labels differ in case alone and stay apart", twins)] if twins else []

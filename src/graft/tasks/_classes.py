@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from graft.data import Note, Parts, Sample, vocabulary
 from graft.errors import DataError
-from graft.tasks._answer import Answer, Schema
+from graft.tasks._answer import Answer, Schema, alike, said_cleaned
 
 if TYPE_CHECKING:
     from graft.recipe import Recipe
@@ -26,16 +26,16 @@ class Classes(Answer):
     baseline = "majority"
 
     def settle(self, parts: Parts, notes: list[Note], asked: Recipe, schema: Schema) -> tuple[str, ...]:
-        padded = 0
+        cleaned: list[str] = []
         for part in parts.values():
             for s in part:
                 written = s.y
                 s.y = self.typed(written, schema)
-                padded += isinstance(written, str) and written != s.y
-        if padded:
-            notes.append(Note("warning", f"{padded} labels lost blanks around them or were put into Unicode's NFC"))
+                if isinstance(written, str) and written != s.y:
+                    cleaned.append(f"{s.id} ({written!r})")
+        notes += said_cleaned(cleaned)
         labels = vocabulary(parts, notes, asked.unknown)
-        _alike(labels, notes)
+        notes += alike(labels)
         _imbalance(parts, notes)
         return labels
 
@@ -79,16 +79,6 @@ def collate(ys: list[int], classes: int) -> torch.Tensor:
 def decode(pred: torch.Tensor) -> list[np.ndarray]:
     """Probabilities [classes] of each sample, from scores [b, classes]."""
     return list(F.softmax(pred.double(), dim=1).cpu().numpy())
-
-
-def _alike(labels: tuple[str, ...], notes: list[Note]) -> None:
-    """Labels that differ in case alone are proposed for merging, never merged."""
-    folded: dict[str, list[str]] = {}
-    for label in labels:
-        folded.setdefault(label.casefold(), []).append(label)
-    twins = [" / ".join(group) for group in folded.values() if len(group) > 1]
-    if twins:
-        notes.append(Note("warning", f"{len(twins)} labels differ in case alone and stay apart", tuple(twins)))
 
 
 def _imbalance(parts: Parts, notes: list[Note]) -> None:

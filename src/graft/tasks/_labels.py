@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from graft.data import Note, Parts, Sample
 from graft.errors import DataError, some
-from graft.tasks._answer import Answer, Schema
+from graft.tasks._answer import Answer, Schema, alike, said_cleaned
 
 if TYPE_CHECKING:
     from graft.recipe import Recipe
@@ -27,9 +27,14 @@ class Labels(Answer):
     baseline = "base_rates"
 
     def settle(self, parts: Parts, notes: list[Note], asked: Recipe, schema: Schema) -> tuple[str, ...]:
+        cleaned: list[str] = []
         for part in parts.values():
             for s in part:
-                s.y = self.typed(s.y, schema)
+                written, s.y = s.y, self.typed(s.y, schema)
+                words = written if isinstance(written, tuple) else (written,)
+                if not all(unicodedata.is_normalized("NFC", w) for w in words):
+                    cleaned.append(f"{s.id} ({', '.join(words)!r})")
+        notes += said_cleaned(cleaned)
         train = parts.get("train") or [s for part in parts.values() for s in part]
         counts = Counter(label for s in train for label in s.y)
         if not counts:
@@ -45,6 +50,7 @@ class Labels(Answer):
             notes.append(Note("warning", f"{len(rare)} labels hold for fewer than three training samples", tuple(rare)))
         mean = sum(counts.values()) / len(train)
         notes.append(Note("found", f"{len(counts)} labels, {mean:.2f} of them a sample on average"))
+        notes += alike(sorted(counts))
         return tuple(sorted(counts))
 
     def _known(self, parts: Parts, known: set[str], notes: list[Note], unknown: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from graft import checkpoint, features, registry
 from graft.data import Data, subset
 from graft.errors import DataError, SetupError, UsageError
-from graft.files import because, remove, write_json, write_whole
+from graft.files import because, flush_file, remove, write_json, write_whole
 from graft.methods import Method, owns
 from graft.model import Backbone, Batch, Model
 from graft.precision import Precision
@@ -220,7 +220,7 @@ def _validate(model: Model, task: Task, data: Data) -> float:
 
 
 def _save(place: Path, stage: Stage, record: Record, log: Log) -> None:
-    log.flush()
+    log.flush(lasting=True)
     if record.start is not None and not any((place / START).glob("step-*")):
         _store(place / START, 0, stage, record.start)
     _store(place, record.step, stage, record.state())
@@ -269,7 +269,7 @@ class Log:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, SetupError):  # a full disk has said all there is to say
-            self.flush()
+            self.flush(lasting=True)
         last = [x for x in self._own() if "terms" in x][-loop.MAX_SKIPPED - 1 :]
         if isinstance(error, UsageError) and len(last) > loop.MAX_SKIPPED and all(x["skipped"] for x in last):
             file = self.path.with_name(NOT_FINITE)
@@ -309,10 +309,13 @@ class Log:
         place = {"rung": self.rung, "stage": self.stage, "step": record.step, "epoch": round(record.epoch, 4)}
         self.pending.append(json.dumps(_finite({**place, **said})) + "\n")
 
-    def flush(self) -> None:
+    def flush(self, lasting: bool = False) -> None:
+        """Write what is pending; with `lasting` it is on the disk before a checkpoint or a result builds on it."""
         try:
             with self.path.open("a", encoding="utf-8") as f:
                 f.writelines(self.pending)
+            if lasting:
+                flush_file(self.path)
         except OSError as e:
             raise SetupError(f"could not write {self.path}: {because(e)}; --resume goes on from here") from e
         self.pending.clear()
