@@ -10,7 +10,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from graft import measures
 from graft.errors import UsageError
 
 Report = dict[str, Any]
@@ -86,6 +85,8 @@ def clean(value: Any) -> Any:
 
 def is_percent(measure: str) -> bool:
     """Whether a measure is a share, to be read as percent; one that is not graft's own is judged by its words."""
+    from graft import measures  # numpy; the words alone do without
+
     try:
         return measures.is_share(measure)
     except UsageError:
@@ -95,6 +96,8 @@ def is_percent(measure: str) -> bool:
 
 def is_lower_better(measure: str) -> bool:
     """Whether less of a measure is better; one that is not graft's own is judged by its words."""
+    from graft import measures
+
     try:
         return measures.is_lower(measure)
     except UsageError:

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from graft import readers, sources
-from graft.data import Note, Parts, Sample
+from graft.data import Note, Parts, Sample, arrange
 from graft.errors import DataError
-from graft.readers import _near as _near_copies
-from graft.readers import samples
+from graft.readers import _names, _near, samples
 from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
@@ -62,8 +61,9 @@ def examine(
     """Look at data as `graft fit` would read them: `graft doctor`.
 
     Unreadable items, empty texts, missing labels, one class only, classes of one sample, labels in test but not
-    in train, exact copies across parts and inside them, copies with different labels, near copies of pictures
-    across parts, groups across parts, and everything the readers noticed. Raises UsageError, SecurityError,
+    in train, too few samples for a split, exact copies across parts and inside them, copies with different labels, near
+    copies of pictures across parts (as given, or as `fit` would cut them), groups across parts, and everything the
+    readers noticed. Raises UsageError, SecurityError,
     SetupError, and DataError only where nothing can be read at all.
     """
     voice = voice or Voice(quiet=True)
@@ -78,9 +78,9 @@ def examine(
     found = Findings(name, chosen.name, {k: len(v) for k, v in read.parts.items()})
     found.found += _from_notes(read.notes, found.sizes, max_bad)
     found.found += _copies(read.parts)
-    found.found += _near(read.parts, read.hashes)
     found.found += _groups(read.parts)
-    found.found += _labels(chosen, read.parts, read.schema, asked)
+    labels = _labels(chosen, read.parts, read.schema, asked)
+    found.found += [*labels, *_split(chosen, read, not any(f.level == "refused" for f in labels))]
     found.found.sort(key=lambda f: LEVELS.index(f.level))
     return found
 
@@ -131,9 +131,19 @@ def _copies(parts: Parts) -> list[Finding]:
     return found
 
 
-def _near(parts: Parts, hashes: dict[str, int | None]) -> list[Finding]:
-    """Pictures that look alike across given parts, by difference hash."""
-    return [Finding("warning", "near copies across parts", n.text, n.items) for n in _near_copies.across(parts, hashes)]
+def _split(task: Task, read: samples.Found, settled: bool) -> list[Finding]:
+    """Whether parts can be made of settled labels, and pictures that look or are called alike on two sides."""
+    assert task.answer is not None
+    parts = read.parts
+    try:
+        if settled:
+            parts, _ = arrange(parts, Recipe().seed, strata=task.answer.strata)
+    except DataError as e:
+        return [Finding("refused", "split", str(e))]
+    found = [Finding("warning", "near copies across parts", n.text, n.items) for n in _near.across(parts, read.hashes)]
+    if settled and task.modality == "picture" and "all" in read.parts and not any(s.group for s in read.parts["all"]):
+        found += [Finding("warning", "names across parts", n.text, n.items) for n in _names.shared(parts, made=True)]
+    return found
 
 
 def _groups(parts: Parts) -> list[Finding]:
