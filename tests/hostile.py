@@ -419,7 +419,8 @@ TEXTS: tuple[Case, ...] = (
          ("very different size", "balanced_accuracy")),
     Case("leak_id", 31, "W", with_column("id", lambda i, y: str(i + 1000 * (y == "bad"))), ("tell the label", "id (")),
     Case("leak_date", 31, "W", with_column(
-        "seen", lambda i, y: f"{2011 if y == 'bad' else 2016}-{1 + i // 28:02}-{1 + i % 28:02}"), ("tell the label", "seen (")),
+        "seen", lambda i, y: f"{2011 if y == 'bad' else 2016}-{1 + i // 28:02}-{1 + i % 28:02}"),
+         ("tell the label", "seen (")),
     Case("leak_file", 31, "W", with_column("file", lambda i, y: f"{y}_{i:04}.txt"), ("tell the label", "file (")),
     Case("two_readings", 32, "R", labelled(lambda i, y: str(i % 20 * 3), 120),
          ("--task text_classification", "--task text_regression"), exit=2),

@@ -25,5 +25,5 @@ def test_pictures_of_other_channels_are_trained_on_kept_and_answered(channels: i
     again = graft.load(tmp_path / "run").predict(list(x[44:]))
     assert [int(v) for v in again["label"]] == y[44:].tolist()
     if channels == 5:
-        with pytest.raises(graft.DataError, match="channels|bands"):
+        with pytest.raises(graft.DataError, match=r"channels|bands"):
             graft.load(tmp_path / "run").predict([x[0, :, :, :3]])

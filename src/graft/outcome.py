@@ -90,6 +90,7 @@ def report(
         "thresholds": thresholds(s, found),
         **details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen]),
         "curves": curves(s.folder / "log.jsonl"),
+        "decided": decided(s, ranking, found),
         "training_notes": train.notes(s.folder / "log.jsonl"),
         "rank": ranking.plain() if ranking else None,
         "data": data_card(s.data, s.recipe.data),
@@ -100,6 +101,19 @@ def report(
         "environment": {**storage.versions(), "device": s.device, "budget": s.clock.budget, "seed": s.recipe.seed,
                         "precision": s.precision().way, "precision_measured": s.precision().rates},
     }  # fmt: skip
+
+
+def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[str, Any]]:
+    """Which rows chose what: the test part decides nothing."""
+    train_n, valid_n, test_n = len(s.data.train), len(s.data.valid), len(s.data.test)
+    rows = [{"what": "weights", "by": "train", "rows": train_n}]
+    if ranking is not None:
+        rows.append({"what": "backbone", "by": "train, cross-validated", "rows": ranking.n})
+    rows += [{"what": "penalties and neighbours", "by": "train, cross-validated", "rows": train_n}]
+    rows += [{"what": "which rung is kept", "by": "valid", "rows": valid_n}]
+    if any(o is not None for o in found.offsets.values()):
+        rows.append({"what": "decision thresholds", "by": "valid, cross-fitted", "rows": valid_n})
+    return [*rows, {"what": "the score and its intervals", "by": "test", "rows": test_n}]
 
 
 def thresholds(s: Session, found: Evidence) -> dict[str, list[float]]:

@@ -66,6 +66,8 @@ class Ranking:
         """The ranking in words."""
         if self.choice is None:
             return f"none of {len(self.candidates)} candidates can be used"
+        if len(self.candidates) == 1:
+            return f"{short(self.choice)} is the only candidate"
         if self.tied:
             others = some(short(t) for t in self.tied)
             return f"{short(self.choice)} is predicted best; {others} cannot be told apart from it on {self.n} samples"

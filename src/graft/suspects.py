@@ -12,6 +12,7 @@ from graft.data import Note, Sample
 
 MOST = 20
 PENALTIES = (1.0, 0.1, 0.01)
+CHANCE = 0.1  # of accuracy by which the probe must beat always answering the commonest class
 FEWEST = 50  # samples; below, held-out probabilities say little
 
 
@@ -27,6 +28,8 @@ def likely_wrong(pooled: torch.Tensor, y: torch.Tensor, samples: Sequence[Sample
     p, rows = held.answers.numpy(), held.rows.numpy()
     truth = y[held.rows].argmax(dim=1).numpy()
     own = p[np.arange(len(p)), truth]
+    if (p.argmax(axis=1) == truth).mean() <= np.bincount(truth).max() / len(truth) + CHANCE:
+        return []  # a probe that knows nothing accuses nobody
     usual = np.array([own[truth == c].mean() if (truth == c).any() else 1.0 for c in range(len(labels))])
     said = p.argmax(axis=1)
     margin = p[np.arange(len(p)), said] - own

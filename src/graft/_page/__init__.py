@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graft._page.about import curves, data, machine, recipe, usage
+from graft._page.about import curves, data, decided, machine, recipe, usage
 from graft._page.answers import calibration, classes, confusion, mistakes, residuals, thresholds
 from graft._page.scores import PARTS, controls, headline, measures, rank, rungs
 from graft._wording import Report
@@ -15,7 +15,7 @@ __all__ = ["PARTS", "SECTIONS", "confusion", "usage"]
 SECTIONS: Mapping[str, Callable[[Report], Any]] = {
     f.__name__: f
     for f in (
-        headline, controls, measures, rungs, residuals, mistakes, confusion, thresholds, classes, calibration,
+        headline, controls, measures, rungs, decided, residuals, mistakes, confusion, thresholds, classes, calibration,
         curves, rank, data, usage, recipe, machine,
     )
 }  # fmt: skip

@@ -107,6 +107,20 @@ def recipe(r: Report) -> str:
     return str(r.get("recipe") or "").strip("\n")
 
 
+def decided(r: Report) -> Report | None:
+    """Which rows chose what, and what was out of the ordinary in training."""
+    rows: list[list[Cell]] = [
+        [clip(x.get("what")), clip(x.get("by")), count(x.get("rows"))] for x in r.get("decided") or [] if x
+    ]
+    if not rows:
+        return None
+    notes = [clip(x, _wording.TEXT) for x in r.get("training_notes") or []]
+    return {
+        "table": table("Which rows chose what", [("What", "name"), ("By", "wide"), ("Items", "num")], rows),
+        "notes": notes,
+    }
+
+
 def machine(r: Report) -> Report | None:
     """Where the time went, and on what it ran."""
     spans = [x for x in r.get("timeline") or [] if x and x.get("seconds") is not None]

@@ -37,16 +37,18 @@ def notes(tokenizer: Tokenizer, limit: int, texts: Sequence[str], cut: str) -> l
     whole.no_truncation()
     found = [e.tokens for e in whole.encode_batch(some, add_special_tokens=False)]
     lengths = [len(tokens) for tokens in found]
-    return [*_cut(lengths, limit, cut), *_unknown(tokenizer, found), *_scripts(some)]
+    clipped = any(len(t) > MOST_LETTERS for t in texts[:: max(1, len(texts) // MOST_TEXTS)][:MOST_TEXTS])
+    return [*_cut(lengths, limit, cut, clipped), *_unknown(tokenizer, found), *_scripts(some)]
 
 
-def _cut(lengths: list[int], limit: int, cut: str) -> list[Note]:
+def _cut(lengths: list[int], limit: int, cut: str, clipped: bool) -> list[Note]:
     share = sum(n > limit for n in lengths) / len(lengths)
     if share <= FEW:
         return []
+    most = f"{max(lengths):,}" + (" or more" if clipped else "")
     kept = "the first and last tokens are kept" if cut == "head_tail" else "the rest is cut off"
     advice = "" if cut == "head_tail" else " (--long-texts head_tail keeps both ends)"
-    said = f"{share:.0%} of the texts have more than {limit} tokens (the longest seen {max(lengths):,}): {kept}{advice}"
+    said = f"{share:.0%} of the texts have more than {limit} tokens (the longest seen {most}): {kept}{advice}"
     return [Note("warning", said)]
 
 
