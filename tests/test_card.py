@@ -105,10 +105,10 @@ SAID = {
         "No value here: no test item holds the label weather | n/a |  |",
     ],
     "numbers": [
-        "answers: a number (between 8.00 and 216 on the test part)", "(less mean absolute error is better)",
+        "answers: a number (between 8.00 and 216 on the test part)", "(less MAE is better)",
         "It answers with a number, whatever it is shown",
         "Half of its test answers are off by at most 7.05, nine in ten by 15.8",
-        'print(answers[["id", "value"]])', "| Mean absolute error | Mean distance between",
+        'print(answers[["id", "value"]])', "| MAE | Mean distance between",
     ],
 }  # fmt: skip
 

@@ -38,6 +38,8 @@ def test_features_of_a_run_are_those_of_its_backbone(text_run: Run, reviews: Pat
         seen = features.extract(text_run.model.backbone, [Sample(models.texts(80)[0][0], id="a")], keep=False)
         assert np.allclose(found["pooled"][0], seen.pooled[0].numpy(), atol=1e-5)
     refused(call("features", reviews, "--out", tmp_path / "f.txt"), 2, ".npz", ".parquet")
+    refused(call("features", reviews, "--out", tmp_path / "gone" / "f.npz"), 2, f"no folder {tmp_path / 'gone'}")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_report_is_written_anew(text_run: Run, tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     texts: Any, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "out"
+    folder.mkdir()
     texts(f"out/{name}")
     before = (folder / name).read_bytes()
 
@@ -185,10 +186,12 @@ def test_where_it_cannot_go_is_said_before_anything_is_read(tmp_path: Path, out:
         embed.features(tmp_path / "nothing", out=tmp_path / out)
 
 
-def test_a_folder_that_takes_no_files(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="file"):
-        embed.features(tmp_path, out=tmp_path / "file" / "f.npz")
+    for name in ("file", "gone/deep"):
+        with pytest.raises(UsageError, match=f"there is no folder .*{name}$"):
+            embed.features(tmp_path, out=tmp_path / name / "f.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_unknown_precision(texts: Any) -> None:

@@ -369,7 +369,7 @@ def test_row_30_flipped_labels_are_named(modality: str, fit: Callable[..., Said]
             (tmp_path / "data" / "train" / mine / name).rename(tmp_path / "data" / "train" / theirs / name)
             flipped.add(f"train/{theirs}/{name}")
     assert fit(tmp_path / "data", modality=modality).code == 0
-    (note,) = notes(tmp_path / "run", "training labels may be wrong", kind="warning")
+    (note,) = notes(tmp_path / "run", "training labels", kind="warning")
     named = {i.partition(":")[0] if modality == "picture" else ":".join(i.split(":")[:2]) for i in note["items"]}
     assert len(note["items"]) <= 20
     assert len(named & flipped) >= 4, "most of them; some may have gone to validation"

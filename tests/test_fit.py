@@ -72,7 +72,8 @@ def test_every_number_of_the_report_is_recomputable_from_the_predictions(
 ) -> None:
     found: Run = request.getfixturevalue(which)
     said, table = found.report, predictions(found)
-    assert list(table.columns) == ["id", "split", "model", "truth", *(f"score_{label}" for label in found.labels)]
+    first = ["id", "content", "split", "model", "truth", "decided"]
+    assert list(table.columns) == [*first, *(f"score_{label}" for label in found.labels)]
     test, valid = table[table["split"] == "test"], table[table["split"] == "valid"]
     assert set(table["split"]) == {"test", "valid"}
     assert accuracy(test[test["model"] == said["chosen"]], found.labels) == said["headline"]["value"]
@@ -420,7 +421,7 @@ def test_evaluate_prints_the_contract(text_run: Run, reviews: Path) -> None:
     said = call("evaluate", text_run.folder, reviews, "--json")
     assert said.out.count("\n") == 1
     found = json.loads(said.out)
-    assert set(found) == SUMMARY
+    assert set(found) == SUMMARY | {"scores", "part", "data", "notes"}
     assert found["run"] == str(text_run.folder)
     assert found["measure"] == "accuracy"
     assert found["n"] == 80

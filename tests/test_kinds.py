@@ -272,3 +272,74 @@ def test_options_reach_the_recipe_and_a_repeat_is_the_same(stars_run: Run, home:
     )
     again = graft.fit(run.folder / "recipe.toml", out=home / "second", quiet=True)
     assert again.report["measure"] == "rmse" and again.report["headline"] == run.report["headline"]
+
+
+def test_a_stage_that_gets_no_better_is_ended_early_and_repeats_alike(home: Path, bert: Path, reviews: Path) -> None:
+    more: dict[str, Any] = {"backbone": f"local:{bert}", "recipe": "probe:l2=0.1 > finetune", "quiet": True}
+    numbers = ["stage.1.epochs=9", "stage.1.lr=1e-9"]
+    run = graft.fit(reviews, set=numbers, out=home / "stalled", **more)
+    lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    values = [x["valid"] for x in lines if "valid" in x]
+    assert len(values) == 4 and max(values) == values[0]  # the first, and three without a gain
+    text = (run.folder / "recipe.toml").read_text()
+    assert "patience = 3" in text and f"stop = {lines[-1]['step']}" in text
+    again = graft.fit(run.folder / "recipe.toml", out=home / "stalled-again", quiet=True)
+    assert again.report["headline"] == run.report["headline"]
+    never = graft.fit(reviews, set=[*numbers, "stage.1.patience=0"], out=home / "patient", **more)
+    assert sum('"valid"' in line for line in (never.folder / "log.jsonl").read_text().splitlines()) == 8
+
+
+def test_a_cost_decides_the_answers_everywhere(home: Path, bert: Path, reviews: Path) -> None:
+    run = graft.fit(
+        reviews,
+        measure="cost:fp=1,fn=9",
+        backbone=f"local:{bert}",
+        recipe="probe:l2=10.0",
+        out=home / "dear",
+        quiet=True,
+    )
+    table = run.predict([text for text, _ in models.texts(60, seed=7)])
+    assert (table["label"] == np.where(table["score_good"] > 0.1, "good", "bad")).all()  # fp / (fp + fn)
+    grid = np.array(run.report["confusion"])
+    cost = (grid[0, 1] * 1 + grid[1, 0] * 9) / grid.sum()
+    assert run.report["headline"]["value"] == pytest.approx(cost)
+
+
+def test_what_was_decided_stands_in_the_predictions(tags_run: Run, stars_run: Run) -> None:
+    for run in (tags_run, stars_run):
+        table = pd.read_parquet(run.folder / "predictions.parquet")
+        own = table[(table["split"] == "test") & (table["model"] == run.report["chosen"])]
+        if run is stars_run:
+            assert (own["decided"] == own["prediction"]).all()
+        else:
+            held = [[label in row for label in run.labels] for row in own["decided"]]
+            truth = [[label in row for label in run.labels] for row in own["truth"]]
+            right = np.mean([a == b for a, b in zip(held, truth, strict=True)])
+            assert run.report["scores"][run.report["chosen"]]["test"]["exact_match"]["value"] == pytest.approx(right)
+
+
+def test_a_rare_class_is_in_every_resample() -> None:
+    from graft import evaluate
+
+    task = TextClassification()
+    task.name, task.labels, task.measures = "text_classification", ("a", "b"), ("balanced_accuracy", "accuracy")
+    truth = np.array([1] * 2 + [0] * 20)
+    always = np.tile([0.9, 0.1], (22, 1))
+    found = evaluate.scores(task, always, truth, 0)
+    assert (found["balanced_accuracy"].low, found["balanced_accuracy"].high) == (0.5, 0.5)
+    assert found["accuracy"].low < found["accuracy"].high
+    right = np.eye(2)[truth] * 0.8 + 0.1
+    task.measures = ("macro_f1", "accuracy")
+    assert evaluate.scores(task, right, truth, 0)["accuracy"].low == pytest.approx(0.8456, abs=1e-3)  # exact, not 1.0
+
+
+def test_the_control_of_several_labels_is_as_good_as_constants_are() -> None:
+    from graft.data import Sample
+    from graft.tasks._labels import Labels
+
+    train = [Sample("", ("a",)) for _ in range(3)] + [Sample("", ("b",)), *[Sample("", ("c", "a")) for _ in range(6)]]
+    labels = ("a", "b", "c")
+    assert ((Labels().always(train, labels, 1, "macro_f1") > 0.5) == [[True, True, True]]).all()
+    assert ((Labels().always(train, labels, 1, "micro_f1") > 0.5) == [[True, False, True]]).all()
+    assert ((Labels().always(train, labels, 1, "exact_match") > 0.5) == [[True, False, True]]).all()
+    assert Labels().always(train, labels, 2, "map").tolist() == [[0.9, 0.1, 0.6]] * 2

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from graft.errors import DataError, SecurityError, SetupError
-from graft.pictures import BadPicture, PictureFile, look, look_all, open_picture, walk
+from graft.pictures import BadPicture, PictureFile, look, look_each, open_picture, walk
 from graft.views import opened
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
@@ -191,7 +191,7 @@ def test_dangerous_formats_are_refused_by_content(tmp_path: Path, content: bytes
     with pytest.raises(SecurityError, match=r"holiday\.jpg is .*not parsed"):
         open_picture(path)
     with pytest.raises(SecurityError):
-        look_all([path])
+        list(look_each([path]))
 
 
 def test_a_lazily_opened_eps_is_refused(tmp_path: Path) -> None:
@@ -371,21 +371,19 @@ def test_digest_is_of_the_upright_pixels(tmp_path: Path) -> None:
     assert looks[3].note == "is PNG, named .jpg"
 
 
-def test_look_all_is_in_order_and_counts(tmp_path: Path) -> None:
+def test_many_looks_are_in_order(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i:03}.png" for i in range(600)]
     data = [packed(noise(4 + i % 5, 4), "PNG") for i in range(5)]
     for i, path in enumerate(paths):
         path.write_bytes(b"" if i % 100 == 7 else data[i % 5])
-    ticks: list[int] = []
     threads = threading.active_count()
-    good, bad = look_all(paths, workers=3, tick=ticks.append)
-    assert list(bad) == [p for i, p in enumerate(paths) if i % 100 == 7]
-    assert set(bad.values()) == {"empty file"}
-    assert list(good) == [p for p in paths if p not in bad]
-    assert ticks == list(range(1, 601))
-    assert (good, bad) == look_all(paths, workers=1)
+    found = list(look_each(paths, workers=3))
+    assert [i for i, (one,) in enumerate(found) if one == "empty file"] == list(range(7, 600, 100))
+    widths = [one.width for (one,) in found if not isinstance(one, str)]
+    assert widths == [4 + i % 5 for i in range(600) if i % 100 != 7]
+    assert found == list(look_each(paths, workers=1))
     assert threading.active_count() == threads
-    assert look_all([]) == ({}, {})
+    assert list(look_each([])) == []
 
 
 # --- walking
@@ -425,7 +423,7 @@ def test_walk_follows_links_once(tmp_path: Path) -> None:
     assert found.pictures == [root / n for n in ("cat/1.jpg", "gone.jpg", "more/3.jpg", "zoo/2.jpg")]
     assert found.loops == ["a_link/", "cat/again/", "more2/"]
     assert found.skipped == ["self"]
-    assert look_all([root / "gone.jpg"])[1] == {root / "gone.jpg": "cannot be read: No such file or directory"}
+    assert list(look_each([root / "gone.jpg"])) == [["cannot be read: No such file or directory"]]
 
 
 def test_walk_survives_names_that_are_not_utf8_and_deep_folders(tmp_path: Path) -> None:

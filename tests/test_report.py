@@ -184,10 +184,10 @@ def test_long_lines_are_averaged() -> None:
     [
         ("sensitivity:specificity=0.95", "sensitivity at 95% specificity"),
         ("sensitivity:specificity=0.9,positive=a, b", "sensitivity for a, b at 90% specificity"),
-        ("sensitivity:positive=x=y", "sensitivity for x=y"),
-        ("sensitivity:specificity=odd", "sensitivity at a specificity of odd"),
+        ("sensitivity:positive=x=y", "sensitivity for x=y at 95% specificity"),
+        ("sensitivity:specificity=odd", "sensitivity (specificity=odd)"),
         ("cost:fp=1,fn=5", "cost (fp=1,fn=5)"), ("balanced_accuracy", "balanced accuracy"),
-        ("mae", "mean absolute error"),
+        ("mae", "MAE"), ("map", "mAP"), ("mse", "MSE"), ("probe_finetune", "probe finetune"),
     ],
 )  # fmt: skip
 def test_measures_in_words(name: str, words: str) -> None:
@@ -211,13 +211,13 @@ SAID = {
         "label is the class that is said, the thresholds above",
     ],
     "labels": [
-        "Mean average precision on unseen data 81.2%", "11,490 items, 7 labels",
+        "mAP on unseen data 81.2%", "11,490 items, 7 labels",
         "20 of 518 test items on which a label is missing or one too many is said, the most surprising first",
         "from 11.9% for “weather” to 55.0% for “economy”", "Label by label", "Each label of each item is a yes or a no",
         "is health; politics; science", "always each label's share", "Items that hold each label",
     ],
     "numbers": [
-        "Mean absolute error on unseen data 8.91", "640 test items; less is better", "the best is furthest left",
+        "MAE on unseen data 8.91", "640 test items; less is better", "the best is furthest left",
         "chosen is better", "How far off are its numbers?", "Furthest off",
         "whose predicted number is furthest off, the worst first",
         "a linear regression on the frozen backbone", "value is the predicted number", "31.6 too high",
@@ -258,10 +258,8 @@ def test_each_kind_does_without_any_key(kind: str, how: str) -> None:
 
 def test_measures_stand_with_definition_interval_and_controls() -> None:
     words = shown(reports.of_labels(), "measures")
-    assert "The mean average precision decided which rung is kept" in words
-    assert (
-        "Mean average precision (decides) Mean over labels of the average precision 81.2% 77.5 to 84.9% 21.4%" in words
-    )
+    assert "The mAP decided which rung is kept" in words
+    assert "mAP (decides) Mean over labels of the average precision 81.2% 77.5 to 84.9% 21.4%" in words
     assert words.index("(decides)") < words.index("Micro F1")
     assert "Less is better 6.1%" in words
     assert words.count("n/a") == 4  # the chosen and three controls
@@ -272,7 +270,7 @@ def test_the_deciding_measure_comes_first_whatever_the_order() -> None:
     r = reports.of_numbers()
     r["measure"], r["headline"] = "r2", r["scores"]["finetune"]["test"]["r2"]
     words = shown(r, "measures")
-    assert words.index("R² (decides)") < words.index("Mean absolute error") < words.index("RMSE")
+    assert words.index("R² (decides)") < words.index("MAE") < words.index("RMSE")
     assert words.count("(decides)") == 1
 
 

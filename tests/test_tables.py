@@ -19,15 +19,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graft._columns import Choice, found_label, named_label, say, text_column
 from graft._intake import load, unpack
-from graft.errors import DataError, SecurityError, UsageError
+from graft.errors import DataError, SecurityError
 from graft.tables import (
     Table,
     clean_label,
     from_arrow,
     from_frame,
     from_records,
-    guess_columns,
     read_json,
     read_table,
 )
@@ -509,60 +509,53 @@ SIDES: list[str | None] = ["1", "0", "1", "0", "1", "1"]
 IDS: list[str | None] = ["u1", "u2", "u3", "u4", "u5", "u6"]
 
 
+def label_of(table: Table) -> str | None:
+    """The label column that a name, or else the values, tell."""
+    found = named_label(table.columns) or found_label(table.columns)
+    return found.name if found is not None else None
+
+
 def test_names_decide_first() -> None:
     table = of(id=IDS, Sentiment=SIDES, Review=WORDS)
-    assert guess_columns(table)[:2] == ("Review", "Sentiment")
-    assert "by its name" in guess_columns(table)[2]
-    assert guess_columns(of(review_text=WORDS, trueLabel=SIDES, pos_y=IDS))[:2] == (
-        "review_text",
-        "trueLabel",
-    )
-    text, label, said = guess_columns(of(title=WORDS, body=WORDS, label=SIDES, category=SIDES))
-    assert (text, label) == ("body", "label")
-    assert "'title' would do too: --text NAME" in said
-    assert "'category' would do too: --label NAME" in said
+    assert text_column("t.csv", table.columns) == Choice("Review", "by its name")
+    assert label_of(table) == "Sentiment"
+    table = of(review_text=WORDS, trueLabel=SIDES, pos_y=IDS)
+    assert (text_column("t.csv", table.columns).name, label_of(table)) == ("review_text", "trueLabel")
+    table = of(title=WORDS, body=WORDS, label=SIDES, category=SIDES)
+    text, label = text_column("t.csv", table.columns), named_label(table.columns)
+    assert label is not None
+    assert say("text", text) == "text is 'body' (by its name; 'title' would do too: --text NAME)"
+    assert say("label", label) == "label is 'label' (by its name; 'category' would do too: --label NAME)"
 
 
 def test_a_text_name_on_numbers_does_not_count() -> None:
-    assert guess_columns(of(review=SIDES, comment=WORDS))[:2] == ("comment", "review")
-    assert guess_columns(of(comment=WORDS, label_text=["a b", "c d"] * 3))[:2] == ("comment", "label_text")
+    assert text_column("t.csv", of(review=SIDES, comment=WORDS).columns).name == "comment"
+    assert text_column("t.csv", of(comment=WORDS, label_text=["a b", "c d"] * 3).columns).name == "comment"
 
 
 def test_content_decides_where_names_do_not() -> None:
     links: list[str | None] = [f"https://example.org/a/long/path/{i}" for i in range(6)]
     days: list[str | None] = [f"2024-01-0{i} 10:00:00.000000" for i in range(1, 7)]
     table = of(uid=IDS, url=links, day=days, split=["train", "test"] * 3, stars=["1", "2", "3"] * 2, s=WORDS)
-    text, label, said = guess_columns(table)
-    assert (text, label) == ("s", "stars")
-    assert "longest and mostly unique" in said
-    assert "fewest distinct values, 3" in said
+    text, label = text_column("t.csv", table.columns), found_label(table.columns)
+    assert text.name == "s" and text.why.startswith("longest and mostly unique")
+    assert label == Choice("stars", "fewest distinct values, 3")
     chinese: list[str | None] = ["这部电影很好看", "不好看", "还可以吧", "很无聊", "再看一次", "喜欢"]
-    assert guess_columns(of(uid=IDS, url=links, s=chinese))[:2] == ("s", None)
+    table = of(uid=IDS, url=links, s=chinese)
+    assert (text_column("t.csv", table.columns).name, label_of(table)) == ("s", None)
 
 
-def test_equals_are_said_and_no_label_is_said() -> None:
-    text, label, said = guess_columns(of(a=WORDS, b=WORDS, c=SIDES, d=SIDES))
-    assert (text, label) == ("a", "c")
-    assert "'b' would do too" in said
-    assert "'d' would do too" in said
-    text, label, said = guess_columns(of(a=WORDS, id=IDS))
-    assert (text, label) == ("a", None)
-    assert "--label NAME" in said
-
-
-def test_given_columns_are_taken_or_refused() -> None:
-    table = of(text=WORDS, other=IDS, label=SIDES)
-    assert guess_columns(table, text="other", label="text")[:2] == ("other", "text")
-    assert guess_columns(of(text=SIDES, other=WORDS), label="text")[:2] == ("other", "text")
-    with pytest.raises(UsageError, match="Did you mean 'label'"):
-        guess_columns(table, label="lable")
-    with pytest.raises(UsageError, match="both"):
-        guess_columns(table, text="text", label="text")
+def test_equals_are_said_and_no_label_is_none() -> None:
+    table = of(a=WORDS, b=WORDS, c=SIDES, d=SIDES)
+    text, label = text_column("t.csv", table.columns), found_label(table.columns)
+    assert (text.name, text.others) == ("a", ("b",))
+    assert label is not None and (label.name, label.others) == ("c", ("d",))
+    assert label_of(of(a=WORDS, id=IDS)) is None
 
 
 def test_no_text_lists_the_columns() -> None:
     with pytest.raises(DataError) as caught:
-        guess_columns(of(id=IDS, n=SIDES, empty=[None] * 6))
+        text_column("t.csv", of(id=IDS, n=SIDES, empty=[None] * 6).columns)
     assert "'id' (such as 'u1'); 'n' (such as '1'); 'empty' (such as '')" in str(caught.value)
     assert "--text NAME --label NAME" in str(caught.value)
 

@@ -62,3 +62,24 @@ def test_runs_of_other_questions_are_refused(
         graft.compare(runs[0], tmp_path / "other")
     assert call("compare", runs[0], tmp_path / "other").code == 3
     assert call("compare", runs[0], tmp_path / "none").code == 2
+
+
+def test_rows_of_other_files_with_the_same_name_are_no_common_samples(home: Path, bert: Path, tmp_path: Path) -> None:
+    runs = []
+    for i in range(2):
+        path = models.write_csv(tmp_path / str(i) / "data.csv", models.texts(60, seed=20 + i))
+        runs.append(
+            graft.fit(path, backbone=f"local:{bert}", recipe="probe:l2=0.1", out=tmp_path / f"run{i}", quiet=True)
+        )
+    with pytest.raises(graft.DataError, match="no test sample in common"):
+        graft.compare(runs[0].folder, runs[1].folder)
+
+
+def test_runs_decided_by_different_measures_ask_for_one(bert: Path, reviews: Path, tmp_path: Path) -> None:
+    runs = [
+        graft.fit(reviews, backbone=f"local:{bert}", recipe="probe:l2=0.1", measure=m, out=tmp_path / m, quiet=True)
+        for m in ("accuracy", "log_loss")
+    ]
+    with pytest.raises(graft.UsageError, match="--measure"):
+        graft.compare(runs[0].folder, runs[1].folder)
+    assert graft.compare(runs[0].folder, runs[1].folder, "log_loss").measure == "log_loss"

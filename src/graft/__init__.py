@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graft.doctor import examine
     from graft.errors import DataError, GraftError, SecurityError, SetupError, Stopped, UsageError
     from graft.fitting import fit
     from graft.ranking import rank_data as rank
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "GraftError", "Run", "SecurityError", "SetupError", "Stopped", "UsageError",
-    "compare", "fit", "load", "rank",
+    "compare", "examine", "fit", "load", "rank",
 ]  # fmt: skip
 
 _HOMES = {
-    "compare": ("graft.versus", "compare"),
+    "compare": ("graft.versus", "compare"), "examine": ("graft.doctor", "examine"),
     "fit": ("graft.fitting", "fit"), "load": ("graft.run", "load"), "Run": ("graft.run", "Run"),
     "rank": ("graft.ranking", "rank_data"),
 }  # fmt: skip

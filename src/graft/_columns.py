@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from graft.errors import DataError, UsageError, did_you_mean
+from graft.errors import DataError
 
 Columns = Mapping[str, list[str | None]]
 
@@ -40,23 +40,6 @@ class Choice:
 def clean_label(value: str) -> str:
     """Return a label without blanks around it and in Unicode's NFC; case and leading zeros stay."""
     return unicodedata.normalize("NFC", value.strip())
-
-
-def guess(name: str, columns: Columns, text: str | None, label: str | None) -> tuple[str, str | None, str]:
-    """Return (text column, label column or None, a sentence that says why); see `tables.guess_columns`."""
-    for option, given in (("--text", text), ("--label", label)):
-        if given is not None and given not in columns:
-            raise UsageError(f"{name} has no column {given!r} ({option}).{did_you_mean(given, columns)}")
-    if text is not None and text == label:
-        raise UsageError(f"{text!r} cannot be both --text and --label. Possible: {', '.join(columns)}.")
-    open_to_text = {c: cells for c, cells in columns.items() if c != label}
-    text_choice = Choice(text, "as given") if text is not None else text_column(name, open_to_text)
-    rest = {c: cells for c, cells in columns.items() if c != text_choice.name}
-    label_choice = Choice(label, "as given") if label is not None else named_label(rest) or found_label(rest)
-    said = say("text", text_choice)
-    if label_choice is None:
-        return text_choice.name, None, f"{said}; no column looks like a label (--label NAME says which is)."
-    return text_choice.name, label_choice.name, f"{said}; {say('label', label_choice)}."
 
 
 def say(role: str, choice: Choice) -> str:

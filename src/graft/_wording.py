@@ -23,19 +23,9 @@ PERCENT = {
 LOWER = {  # is better
     "loss", "rmse", "mae", "mse", "brier", "wer", "cer", "perplexity", "ece", "error", "cost",
 }  # fmt: skip
-SPOKEN = {
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
+SPOKEN = {  # our measures' words stand with the measures
     "f1": "F1",
-    "log_loss": "log loss",
-    "hamming_loss": "Hamming loss",
-    "rmse": "RMSE",
-    "mae": "mean absolute error",
     "mse": "MSE",
-    "r2": "R\u00b2",
-    "spearman": "Spearman correlation",
-    "map": "mean average precision",
-    "auroc": "AUROC",
     "base_rates": "the labels' shares",
 }
 CONTROLS = {
@@ -54,7 +44,6 @@ FIXED = {"r2": 3, "spearman": 3}  # decimals of a share that may fall below zero
 ANSWERS = ("classes", "labels", "numbers")  # what a task may answer with
 UNEXPLAINED = "it came out as no finite number"
 OPTIONS = re.compile(r"(sensitivity|cost):(.+)", re.DOTALL)  # of a measure
-OPTION = re.compile(r",(?=\s*\w+\s*=)")  # parts options only before a name, so that a label may hold commas
 # Control characters, marks that reorder text, halves of a character: shown as escapes, never obeyed.
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 
@@ -170,28 +159,22 @@ def clip(text: Any, most: int = NAME) -> str:
 
 def spoken(name: Any) -> str:
     """A name of ours - a measure, method or task - in words."""
+    from graft import measures
+
+    try:
+        return clip(measures.spoken(str(name)))
+    except UsageError:  # a method, a task, another's measure, or options that ours has not
+        pass
     optional = OPTIONS.fullmatch(str(name))
     if optional:
-        return clip(_with_options(optional[1], optional[2]))
+        return clip(f"{optional[1]} ({optional[2]})")
     return SPOKEN.get(str(name), clip(name).replace("_", " "))
 
 
-def _with_options(name: str, options: str) -> str:
-    """`sensitivity for bee at 90% specificity`, `cost (fp=1,fn=5)`."""
-    given = dict(x.partition("=")[::2] for x in OPTION.split(options))
-    if name != "sensitivity" or not set(given) <= {"specificity", "positive"}:
-        return f"{name} ({options})"
-    try:
-        at = f" at {100 * float(given.get('specificity', 'nan')):.6g}% specificity"
-    except ValueError:
-        at = f" at a specificity of {given['specificity']}"
-    return name + (f" for {given['positive']}" if "positive" in given else "") + at * ("specificity" in given)
-
-
 def plain(name: Any) -> str:
-    """Spoken, and with a capital: for the head of a column."""
+    """Spoken, and with a capital, save where the word has its own, as mAP: for the head of a column."""
     words = spoken(name)
-    return words[:1].upper() + words[1:]
+    return words if words[1:2].isupper() else words[:1].upper() + words[1:]
 
 
 def sentences(*parts: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from graft._grouped import WholeGroups, filed_by
 from graft.errors import DataError, some
 from graft.seeds import rng
 
@@ -128,22 +129,26 @@ def arrange(
 
     Existing splits are kept; a `valid` without `test` serves as test; what is missing is cut from train from
     the seed, balanced by `strata` (and by domain), with exact copies (equal digests) and samples of one group
-    on one side. Where samples have times, the latest are cut off instead. Of copies across given splits the
-    training (then the validation) copy is left out.
+    on one side. Where samples have times, the latest are cut off instead. Of copies across given splits, and
+    across a split by time, the training (then the validation) copy is left out. Raises DataError where a part
+    would be empty.
     """
-    kept, notes = _without_copies(parts)
-    parts = kept
+    parts, notes = _without_copies(parts)
     how = _how(parts, seed)
+    made: dict[str, tuple[int, float]] = {}  # part that was cut off here -> (of how many samples, share)
+    timed: set[str] = set()  # those of them that were cut by time
 
-    def off(samples: list[Sample], share: float, stream: str) -> tuple[list[Sample], list[Sample]]:
+    def off(samples: list[Sample], share: float, name: str) -> tuple[list[Sample], list[Sample]]:
+        made[name] = (len(samples), share)
         if any(s.time is not None for s in samples):
+            timed.add(name)
             return latest(samples, share)
-        return cut(samples, share, seed, stream, strata)
+        return cut(samples, share, seed, name, strata)
 
     train, have_valid, have_test = parts.get("train", []), parts.get("valid", []), parts.get("test", [])
     if parts.get("all"):
         rest, have_test = off(parts["all"], test, "test")
-        train, have_valid = off(rest, valid, "valid")
+        train, have_valid = off(rest, valid, "valid") if rest else ([], [])
         notes.append(Note("assumed", f"no split was given: cut {how}"))
     elif not have_test and have_valid:
         have_test = have_valid
@@ -155,17 +160,52 @@ def arrange(
             train, have_test = off(train, test, "test")
             notes.append(Note("assumed", f"there is no test part: cut from train {how}"))
         if not have_valid:
-            train, have_valid = off(train, valid, "valid")
+            train, have_valid = off(train, valid, "valid") if train else ([], [])
             notes.append(Note("assumed", f"there is no validation part: cut from train {how}"))
     arranged = {"train": train, "valid": have_valid, "test": have_test}
-    for name, part in arranged.items():
-        if not part:
-            raise DataError(
-                f"the {name} part would be empty: too few samples per class or group ({len(train)} to train on); "
-                "give at least five samples of each class, or a test and a validation part of your own"
-            )
-    notes.extend(_groups_across(arranged))
+    if timed:
+        arranged, more = _without_copies(arranged)
+        notes.extend(more)
+    _refuse_empty(arranged, made, timed)
+    notes.extend(_small(arranged, made))
+    notes.extend(_groups_across(arranged, made.keys(), timed))
     return arranged, notes
+
+
+def _refuse_empty(parts: Parts, made: dict[str, tuple[int, float]], timed: set[str]) -> None:
+    """Raises DataError, with what would be enough, for a part without samples."""
+    empty = next((name for name, part in parts.items() if not part), None)
+    if empty is None:
+        return
+    own = "or a test and a validation part of your own"
+    sources = [s for name, part in parts.items() if name == "train" or name in made for s in part]
+    groups = {s.group for s in sources if s.group}
+    if timed:
+        times = len({s.time for s in sources})
+        why = f"{len(sources)} samples of {times} different times are too few to split by time; give more, {own}"
+    elif groups and made:
+        ways = "three" if len(made) == 2 else "two"
+        each = "" if _of_numbers(sources) else ", three or more of each class"
+        why = f"{len(groups)} groups are too few to split {ways} ways; give at least five groups{each}, {own}"
+    else:
+        why = (
+            f"too few samples per class ({len(parts['train'])} to train on); "
+            f"give at least five samples of each class, {own}"
+        )
+    raise DataError(f"the {empty} part would be empty: {why}")
+
+
+def _small(parts: Parts, made: dict[str, tuple[int, float]]) -> list[Note]:
+    """A warning for each part that was cut here and got less than half of what it should have."""
+    return [
+        Note(
+            "warning",
+            f"the {name} part got {len(parts[name])} of {n} samples where {share * n:.0f} were meant: samples that "
+            "must stay together (groups, copies, classes of few) leave no better split",
+        )
+        for name, (n, share) in made.items()
+        if len(parts[name]) < share * n / 2
+    ]
 
 
 def _how(parts: Parts, seed: int) -> str:
@@ -194,29 +234,39 @@ def cut(
     """Split off `share` of the samples, by stratum; (kept, cut off), both in the given order.
 
     Samples with one digest, or of one group, move together. A stratum keeps at least one sample, and gives
-    at least one where it has three or more.
+    at least one where it has three or more. With groups, whole groups are moved so that each stratum, then the
+    whole, comes as near to `share` as they allow; a class keeps a sample, and gives a group where it has three
+    or more. Numbers (y a float) have no classes: there the strata only guide.
     """
-    units = _together(samples)
-    of = [
-        f"{s.domain}\0{stratum}" if s.domain else stratum for s, stratum in zip(samples, strata(samples), strict=True)
-    ]
+    labels = strata(samples)
+    of = [f"{s.domain}\0{label}" if s.domain else label for s, label in zip(samples, labels, strict=True)]
+    if any(s.group for s in samples):
+        numbers = _of_numbers(samples)
+        gone = WholeGroups(_together(samples), of, [] if numbers else labels, share).chosen(seed, stream)
+    else:
+        gone = _rows(_together(samples), of, share, seed, stream)
+    return [s for i, s in enumerate(samples) if i not in gone], [samples[i] for i in sorted(gone)]
+
+
+def _of_numbers(samples: Sequence[Sample]) -> bool:
+    return all(isinstance(s.y, float) for s in samples)
+
+
+def _rows(units: Sequence[list[int]], of: Sequence[str], share: float, seed: int, stream: str) -> set[int]:
+    """The rows to cut off where nothing but copies must stay together."""
     totals = Counter(of)
-    # A group of several strata counts towards each of them; it is offered under its commonest.
-    by_stratum: dict[str, list[list[int]]] = defaultdict(list)
-    for unit in units:
-        by_stratum[Counter(of[i] for i in unit).most_common(1)[0][0]].append(unit)
     gone: set[int] = set()
     taken: Counter[str] = Counter()
-    for stratum in sorted(by_stratum):
-        groups, total = by_stratum[stratum], totals[stratum]
-        want = max(round(total * share), 1 if total >= 3 else 0)
-        for k in rng(seed, "cut", stream, stratum).permutation(len(groups)):
-            held = Counter(of[i] for i in groups[k])
+    for stratum, filed in filed_by(units, of).items():
+        want = max(round(totals[stratum] * share), 1 if totals[stratum] >= 3 else 0)
+        for k in rng(seed, "cut", stream, stratum).permutation(len(filed)):
+            unit = units[filed[k]]
+            held = Counter(of[i] for i in unit)
             fits = taken[stratum] + held[stratum] <= want
             if fits and all(taken[name] + n < totals[name] for name, n in held.items()):
-                gone.update(groups[k])
+                gone.update(unit)
                 taken.update(held)
-    return [s for i, s in enumerate(samples) if i not in gone], [samples[i] for i in sorted(gone)]
+    return gone
 
 
 def _together(samples: Sequence[Sample]) -> list[list[int]]:
@@ -242,7 +292,7 @@ def _together(samples: Sequence[Sample]) -> list[list[int]]:
 
 
 def _without_copies(parts: Parts) -> tuple[Parts, list[Note]]:
-    """Of exact copies on both sides of a given split, only the later part's copy stays."""
+    """Of exact copies on two sides of a split, only the later part's copy stays (test, then validation)."""
     kept: Parts = {}
     out: dict[str, list[str]] = {}
     seen: dict[str, tuple[str, str]] = {}
@@ -264,14 +314,31 @@ def _without_copies(parts: Parts) -> tuple[Parts, list[Note]]:
     return {name: kept[name] for name in parts}, notes
 
 
-def _groups_across(parts: Parts) -> list[Note]:
-    """Groups on both sides of a given split are kept, counted and named: they flatter the test score."""
-    train = {s.group for s in parts["train"] if s.group}
-    across = sorted(train & {s.group for name in ("valid", "test") for s in parts[name] if s.group})
-    if not across:
-        return []
-    said = f"{len(across)} groups stand on both sides of the given split: the score flatters; give no split, or mend it"
-    return [Note("warning", said, tuple(across))]
+def _groups_across(parts: Parts, made: Collection[str], timed: set[str]) -> list[Note]:
+    """Groups on two sides of a given split, or of one by time, are kept, counted and named: they flatter the score."""
+    groups = {name: {s.group for s in part if s.group} for name, part in parts.items()}
+    by_time = [groups[name] for name in parts if name == "train" or name in timed]
+    parted = sorted(g for g, n in Counter(g for part in by_time for g in part).items() if n > 1)
+    # What was cut from the training part here stood on its side of the given split.
+    own = {g for name in parts if name == "train" or name in made for g in groups[name]}
+    given = sorted(own & {g for name in parts if name != "train" and name not in made for g in groups[name]})
+    notes = []
+    if given:
+        said = "groups stand on both sides of the given split: the score flatters; give no split, or mend it"
+        notes.append(Note("warning", f"{len(given)} {said}", tuple(given)))
+    if parted:
+        said = f"the split by time parts {len(parted)} groups: the score is that of later samples of groups seen before"
+        notes.append(Note("warning", said, tuple(parted)))
+    return notes
+
+
+def split_key(sample: Sample) -> Hashable:
+    """What ties a sample to others that must not be parted from it: its group, else its content, else itself."""
+    if sample.group:
+        return ("group", sample.group)
+    if sample.digest:
+        return ("digest", sample.digest)
+    return ("id", sample.id) if sample.id else ("sample", id(sample))
 
 
 def scale_weights(samples: Iterable[Sample]) -> list[Sample]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import evaluate, measures
+from graft import evaluate
 from graft.data import Sample
 from graft.seeds import rng
 from graft.tasks import Task
@@ -25,7 +25,7 @@ def of(
     assert task.answer is not None
     if task.answer.kind == "numbers":
         return _numbers(samples, answers, truth)
-    decided = measures.decide(task.answer.kind, answers, offsets)
+    decided = task.decide(answers, offsets)
     if task.answer.kind == "labels":
         return _labels(task, samples, answers, truth, decided)
     table = evaluate.confusion(decided, truth, len(task.labels))

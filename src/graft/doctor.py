@@ -64,13 +64,15 @@ def examine(
     in train, too few samples for a split, exact copies across parts and inside them, copies with different labels, near
     copies of pictures across parts (as given, or as `fit` would cut them), groups across parts, and everything the
     readers noticed. Raises UsageError, SecurityError,
-    SetupError, and DataError only where nothing can be read at all.
+    SetupError, and DataError only where nothing can be read at all, or where several labels were asked for by the
+    task's name and a row has nothing in one of their columns.
     """
     voice = voice or Voice(quiet=True)
     source, name = sources.resolve(data)
     asked = Recipe(
-        data=name, task=task, text=text, image=image, label=label, group=group, max_bad=1.0, drop_unlabelled=True
-    )
+        data=name, task=task, text=text, image=image, label=label, group=group, max_bad=1.0,
+        drop_unlabelled=not task.endswith("multilabel"),  # there an empty cell is an answer, which must be counted
+    )  # fmt: skip
     chosen, why = sources.task_for(source, asked)
     voice.say(f"{name} -> {why}")
     opened = chosen.opened or readers.open_source(source, asked)

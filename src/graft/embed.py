@@ -112,6 +112,8 @@ def _target(out: str | Path) -> Path:
         raise UsageError(f"--out {out}: a file that ends in {' or '.join(FORMATS)} is expected")
     if path.is_dir():
         raise UsageError(f"--out {out}: this is a folder; name a file in it, as {path / 'features.npz'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {path.parent}")
     probe(path.parent)
     return path
 

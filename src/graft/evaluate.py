@@ -13,6 +13,10 @@ from graft.seeds import rng
 from graft.tasks import Answers, Task
 
 RESAMPLES = 1000
+SHARES = ("accuracy", "exact_match")
+"""Means of samples that are right or wrong: at 0 and 1, where resampling says nothing, their interval is exact."""
+BY_CLASS = ("balanced_accuracy", "macro_f1", "auroc", "average_precision", "sensitivity")
+"""Measures that average over classes: resampled within them, else a rare one is missing from many resamples."""
 LEVEL = 0.95
 MOST_COUNTS = 20_000_000  # numbers in a table of resamples: 80 MB
 
@@ -51,19 +55,18 @@ def scores(
     """Every measure with a percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3).
 
     Resampling cannot leave a share of 0 or 1, so there the interval is the exact one of the binomial
-    (Clopper and Pearson 1934). A measure that is not defined on these samples is NaN.
+    (Clopper and Pearson 1934). Measures that average over classes are resampled within them (`BY_CLASS`). A
+    measure that is not defined on these samples is NaN.
     """
     n = len(truth)
     packed, true = np.asarray(decoded), np.asarray(truth)
     values = _values(task, packed, true, None, offsets)
     table = _values(task, packed, true, seed, offsets)
-    points = task.pointwise(packed, true, offsets)
-    first = next(iter(values))
     found = {}
     for name, value in values.items():
         low, high = _ends(table[name])
-        if name == first and points is not None and _is_constant_share(points):
-            low, high = exact_share(int(points.sum()), n)
+        if name in SHARES and value[0] in (0.0, 1.0):
+            low, high = exact_share(round(n * float(value[0])), n)
         found[name] = Score(float(value[0]), low, high, n)
     return found
 
@@ -73,17 +76,26 @@ def _values(
 ) -> dict[str, np.ndarray]:
     """Every measure on the samples as they are (`seed` None: [1]), or on each resample [RESAMPLES]."""
     if task.answer is not None:
+        chosen = task.chosen()
         if seed is None:
-            return task.resampled(decoded, truth, None, offsets)
-        parts = [task.resampled(decoded, truth, counts, offsets) for counts in _counts(len(truth), seed)]
-        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+            return task.resampled(decoded, truth, None, offsets, chosen)
+        by_class = [m for m in chosen if task.answer.kind == "classes" and m.name in BY_CLASS]
+        plain = [m for m in chosen if m not in by_class]
+        found: dict[str, np.ndarray] = {}
+        for some, strata in ((plain, None), (by_class, truth)):
+            if some:
+                draws = _counts(len(truth), seed, strata)
+                parts = [task.resampled(decoded, truth, counts, offsets, some) for counts in draws]
+                found |= {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+        return {str(m): found[str(m)] for m in chosen}
     rows = [np.arange(len(truth))] if seed is None else list(_resamples(len(truth), seed))
     each = [task.measure(decoded[r], truth[r]) for r in rows]
     return {k: np.array([m[k] for m in each]) for k in each[0]}
 
 
-def _is_constant_share(points: np.ndarray) -> bool:
-    return bool(points.min() == points.max() and points[0] in (0.0, 1.0))
+def _is_share(task: Task) -> bool:
+    """Whether the deciding measure is a share of samples, each right or wrong."""
+    return task.answer is None or task.measures[0] in SHARES
 
 
 def score(task: Task, decoded: Answers, truth: Answers, seed: int, offsets: np.ndarray | None = None) -> Score:
@@ -92,7 +104,7 @@ def score(task: Task, decoded: Answers, truth: Answers, seed: int, offsets: np.n
     if points is None:
         return next(iter(scores(task, decoded, truth, seed, offsets).values()))
     n = len(points)
-    if _is_constant_share(points):
+    if _is_share(task) and points.min() == points.max() and points[0] in (0.0, 1.0):
         low, high = exact_share(int(points.sum()), n)
     else:
         low, high = _ends(_means(points, seed))
@@ -121,7 +133,7 @@ def paired(
     d = pa - pb
     gains = _means(d, seed)
     low, high = _ends(gains)
-    binary = set(np.unique(d)) <= {-1.0, 0.0, 1.0}
+    binary = _is_share(task) and set(np.unique(d)) <= {-1.0, 0.0, 1.0}
     if binary and d.min() == d.max():  # resampling says nothing: what n equal outcomes leave open, at most
         open_share = 1 - ((1 - LEVEL) / 2) ** (1 / len(d))
         low, high = max(-1.0, float(d[0]) - open_share), min(1.0, float(d[0]) + open_share)
@@ -182,10 +194,13 @@ def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
     return (draw.integers(0, n, size=n) for _ in range(RESAMPLES))
 
 
-def _counts(n: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row stands in each resample, some resamples at a time: [r, n], floats that measures can sum."""
+def _counts(n: int, seed: int, strata: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """How often each row stands in each resample, some resamples at a time: [r, n], floats that measures can sum.
+
+    With `strata` [n] each of them keeps its size.
+    """
     at_once = max(1, MOST_COUNTS // n)
-    rows = _resamples(n, seed)
+    rows = _resamples(n, seed) if strata is None else _within(strata, seed)
     for start in range(0, RESAMPLES, at_once):
         counts = np.zeros((min(at_once, RESAMPLES - start), n), dtype=np.float32)
         for line in counts:
@@ -196,6 +211,13 @@ def _counts(n: int, seed: int) -> Iterator[np.ndarray]:
 def _means(points: np.ndarray, seed: int) -> np.ndarray:
     """The mean of the points [n] in each resample."""
     return np.concatenate([counts @ points / len(points) for counts in _counts(len(points), seed)])
+
+
+def _within(strata: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Rows [n] of each resample, drawn within each stratum."""
+    draw = rng(seed, "bootstrap within", len(strata))
+    groups = [np.flatnonzero(strata == s) for s in np.unique(strata)]
+    return (np.concatenate([g[draw.integers(0, len(g), len(g))] for g in groups]) for _ in range(RESAMPLES))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
 
-from graft import evaluate, ladder, thresholds
+from graft import evaluate, ladder
 from graft._wording import interval, is_percent, number, spoken
 from graft.data import Sample
 from graft.evaluate import Paired, Score
@@ -49,8 +50,7 @@ def gather(s: Session, arms: list[Arm]) -> Evidence:
             by_name[rung.name] = s.timed(f"control {rung.name}", partial(ladder.run, s, rung.name, rung.stages))
     names = [chosen.name, *(r.name for r in ladder.control_rungs() if r.name != chosen.name)]
     answers = {name: s.timed("test", partial(ladder.test_answers, s, by_name[name])) for name in names}
-    truth = evaluate.truth_of(s.task, s.data.valid)
-    offsets = {name: thresholds.choose(s.task, by_name[name].valid, truth, s.recipe.seed) for name in names}
+    offsets = {name: by_name[name].offsets for name in names}
     baseline, same = always(s.task, s.data.train, len(s.data.test))
     answers[baseline], offsets[baseline] = same, None
     truth = evaluate.truth_of(s.task, s.data.test)
@@ -83,6 +83,9 @@ def verdict(
     said = f"{named(chosen)} reaches {number(own.value, measure)} {spoken(measure)} [{reach}] on {own.n} test samples"
     parts = []
     for name, pair in against.items():
+        if math.isnan(pair.difference):
+            parts.append(f"not comparable with {named(name)}, whose {spoken(measure)} is not defined")
+            continue
         unit = " points" if is_percent(measure) else ""
         ends = interval(asdict(pair), measure, signed=True)
         points = f"{number(pair.difference, measure, signed=True)}{unit} [{ends}]"

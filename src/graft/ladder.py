@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from graft import defaults, evaluate, features, recipe, storage, train
+from graft import defaults, evaluate, features, recipe, storage, thresholds, train
 from graft._wording import interval, is_percent, number
 from graft.backbones import _weights
 from graft.data import Note, Sample
@@ -53,11 +53,17 @@ class Arm:
     kept: bool = False
     why: str = ""
     trained: int = 0  # weights that moved
+    offsets: np.ndarray | None = None  # of decisions, chosen on validation
+    judged: np.ndarray | None = None  # what it answers there under such offsets, each half by the other's
     saw: str = ""  # how many of the training samples a frozen stage looked at, where not all
 
-    def cost(self) -> int:
-        """What a rung takes, in order: one frozen pass, training, training from a solved start."""
-        return 0 if self.frozen else len(self.stages)
+    def cost(self) -> float:
+        """What a rung takes, in order: one frozen pass, one that bends the classes' weights, training, more of it."""
+        return (0.5 if self.name == BALANCED else 0.0) if self.frozen else len(self.stages)
+
+    def shown(self) -> np.ndarray:
+        """The answers on validation that it is compared by."""
+        return self.valid if self.judged is None else self.judged
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -125,13 +131,13 @@ def _compare(s: Session, best: Arm | None, arm: Arm) -> Arm:
         arm.why = "first"
         return arm
     truth = evaluate.truth_of(s.task, s.data.valid)
-    pair = evaluate.paired(s.task, arm.valid, best.valid, truth, s.recipe.seed)
+    pair = evaluate.paired(s.task, arm.shown(), best.shown(), truth, s.recipe.seed)
     name = s.task.measures[0]
     unit = " points" if is_percent(name) else ""
     reach = interval(asdict(pair), name, signed=True)
     said = f"{number(pair.difference, name, signed=True)}{unit} [{reach}] against {best.name}"
     if pair.p < ALPHA or (best.cost() >= arm.cost() and evaluate.better(s.task, pair)):
-        what = "better" if pair.p < ALPHA else "higher at the same cost"
+        what = "better" if pair.p < ALPHA else "ahead at the same cost"
         arm.why = f"{what}: {said}, p {'< 0.001' if pair.p < 0.001 else format(pair.p, '.3f')}"
         best.why = f"{best.why}; replaced by {arm.name}"
         return arm
@@ -325,21 +331,15 @@ def load(s: Session, name: str) -> Arm:
     said = read_json(folder / "arm.json")
     valid = np.load(folder / "valid.npy", allow_pickle=False)
     truth = evaluate.truth_of(s.task, s.data.valid)
-    score = evaluate.score(s.task, valid, truth, s.recipe.seed)
+    offsets, judged = thresholds.fitted(s.task, valid, truth, s.recipe.seed)
+    score = evaluate.score(s.task, judged, truth, s.recipe.seed)
     stages = tuple(recipe.stage_from(p) for p in said["stages"])
     seconds = s.decisions.made.get(f"seconds {name}", 0.0)
+    trained, saw = said.get("trained", 0), _saw(s, stages)
     return Arm(
-        name,
-        stages,
-        folder,
-        seconds,
-        said["frozen"],
-        said["head"],
-        valid,
-        score,
-        trained=said.get("trained", 0),
-        saw=_saw(s, stages),
-    )
+        name, stages, folder, seconds, said["frozen"], said["head"], valid, score, trained=trained, offsets=offsets,
+        judged=judged, saw=saw,
+    )  # fmt: skip
 
 
 def _saw(s: Session, stages: tuple[Stage, ...]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -45,15 +46,18 @@ def fit(
     weight: torch.Tensor | None = None,
     l2: float | None = None,
     loss: str = "softmax",
+    *,
+    groups: Sequence[Hashable] | None = None,
 ) -> Linear:
     """Fit on features x [n, d] and targets y [n, c] (probabilities, 0 and 1, or numbers), sample weights [n].
 
     Features are standardised inside, so one grid of penalties serves every backbone; without `l2` the
-    penalty is the one with the least cross-validated loss. `loss` is one of LOSSES.
+    penalty is the one with the least cross-validated loss, rows with equal `groups` [n] in one fold. `loss`
+    is one of LOSSES.
     """
     weight = torch.ones(len(x)) if weight is None else weight
     if l2 is None:
-        l2 = cross_validate(x, y, weight, loss=loss).l2
+        l2 = cross_validate(x, y, weight, loss=loss, groups=groups).l2
     return _path(x, y, weight, [p for p in PENALTIES if p > l2] + [l2], loss)[-1]
 
 
@@ -63,12 +67,18 @@ def cross_validate(
     weight: torch.Tensor | None = None,
     penalties: Sequence[float] = PENALTIES,
     loss: str = "softmax",
+    *,
+    groups: Sequence[Hashable] | None = None,
 ) -> CrossValidated:
-    """Choose the penalty by stratified folds (fixed, not drawn from a run's seed)."""
+    """Choose the penalty by stratified folds (fixed, not drawn from a run's seed).
+
+    Rows with an equal key in `groups` [n] (one patient, exact copies) share a fold, so that none is judged by a
+    fit that saw its like. Where all keys differ, or all are equal, the folds are those without groups.
+    """
     weight = torch.ones(len(x)) if weight is None else weight
     rows = _some_rows(y)
     x, y, weight = x[rows], y[rows], weight[rows]
-    fold = _folds(y, loss)
+    fold = _folds(y, loss) if groups is None else _group_folds(y, loss, [groups[i] for i in rows.tolist()])
     held = torch.zeros(len(penalties), len(x), y.shape[1], dtype=torch.float64)
     for k in range(int(fold.max()) + 1):
         out, kept = fold == k, fold != k
@@ -109,13 +119,44 @@ def _folds(y: torch.Tensor, loss: str) -> torch.Tensor:
     n = len(y)
     fold = torch.empty(n, dtype=torch.long)
     order = torch.from_numpy(rng("linear", "folds").permutation(n))
-    if loss == "softmax":
-        key = y[order].argmax(dim=1)
-    else:
-        key = (y[order] / y.sum(dim=0).clamp_min(1)).argmax(dim=1) if loss == "sigmoid" else y[order, 0]
-    by_class = order[key.argsort(stable=True)]
+    by_class = order[_class(y, loss)[order].argsort(stable=True)]
     fold[by_class] = torch.arange(n) % min(FOLDS, n)
     return fold
+
+
+def _class(y: torch.Tensor, loss: str) -> torch.Tensor:
+    """What folds are balanced by [n]: the class, the rarest label, or the number itself."""
+    if loss == "softmax":
+        return y.argmax(dim=1)
+    return (y / y.sum(dim=0).clamp_min(1)).argmax(dim=1) if loss == "sigmoid" else y[:, 0]
+
+
+def _group_folds(y: torch.Tensor, loss: str, groups: Sequence[Hashable]) -> torch.Tensor:
+    """A fold for each row [n], equal keys in one: the largest group first, each to the fold that is emptiest for it.
+
+    Emptiest counts rows, and rows of the group's own classes (fifths of the order for numbers), by their share.
+    """
+    numbered: dict[Hashable, int] = {}
+    code = np.array([numbered.setdefault(g, len(numbered)) for g in groups])
+    if len(numbered) in (1, len(groups)):  # nothing to keep together, or nothing to keep apart
+        return _folds(y, loss)
+    key = _class(y, loss)
+    if loss == "square":
+        key = key.argsort(stable=True).argsort() * FOLDS // len(y)
+    _, kind = np.unique(key.numpy(), return_inverse=True)
+    held = np.zeros((len(numbered), int(kind.max()) + 1))  # rows of each group and class
+    np.add.at(held, (code, kind), 1)
+    share = held / held.sum(axis=0)
+    sizes = held.sum(axis=1)
+    drawn = rng("linear", "group folds").permutation(len(numbered))
+    full = np.zeros((min(FOLDS, len(numbered)), held.shape[1]))  # of each class, the share that a fold has
+    rows = np.zeros(len(full))
+    of = np.empty(len(numbered), dtype=np.int64)
+    for g in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        of[g] = np.argmin(full @ (held[g] / sizes[g]) + rows / len(y))
+        full[of[g]] += share[g]
+        rows[of[g]] += sizes[g]
+    return torch.from_numpy(of[code])
 
 
 def _path(

@@ -32,18 +32,21 @@ def repeatable(s: Session, arms: list[Arm]) -> str:
 
 
 def predictions(s: Session, found: Evidence) -> Any:
-    """A table [id, split, model, truth, score_LABEL ...]: validation of every rung, test of the chosen and controls.
+    """A table [id, content, split, model, truth, decided, score_LABEL ...]: every rung on validation, the rest on test.
 
-    Numbers have `prediction` instead of scores; several labels are a list.
+    `content` marks what the sample holds, `decided` is the answer under the model's own thresholds. Numbers
+    have `prediction` instead of scores; several labels are a list.
     """
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {k: [] for k in ("id", "split", "model", "truth")}
+    columns: dict[str, list[Any]] = {k: [] for k in ("id", "content", "split", "model", "truth", "decided")}
     blocks: list[np.ndarray] = []
     blocks_of = [("valid", a.name, s.data.valid, a.valid) for a in found.arms.values()]
     blocks_of += [("test", name, s.data.test, a) for name, a in found.answers.items()]
     for split, model, samples, answers in blocks_of:
         columns["id"].extend(x.id for x in samples)
+        columns["content"].extend(x.digest[:16] for x in samples)
+        columns["decided"].extend(_decided(s, model, found, answers))
         columns["split"].extend([split] * len(samples))
         columns["model"].extend([model] * len(samples))
         columns["truth"].extend(list(x.y) if isinstance(x.y, tuple) else x.y for x in samples)
@@ -52,6 +55,17 @@ def predictions(s: Session, found: Evidence) -> Any:
     if scores.ndim == 1:
         return pa.table({**columns, "prediction": scores})
     return pa.table({**columns, **{f"score_{label}": scores[:, i] for i, label in enumerate(s.task.labels)}})
+
+
+def _decided(s: Session, model: str, found: Evidence, answers: np.ndarray) -> list[Any]:
+    """Answers as a person reads them: a label, a list of labels, a number."""
+    arm = found.arms.get(model)
+    decided = s.task.decide(answers, arm.offsets if arm is not None else found.offsets.get(model))
+    if s.task.outputs == "numbers":
+        return [float(v) for v in decided]
+    if s.task.outputs == "labels":
+        return [[label for label, holds in zip(s.task.labels, row, strict=True) if holds] for row in decided]
+    return [s.task.labels[int(i)] for i in decided]
 
 
 def report(

@@ -6,7 +6,7 @@ import hashlib
 import io
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "BadPicture", "Look", "PictureFile", "Walk", "look", "look_all", "look_each", "open_bands", "open_picture", "walk",
+    "BadPicture", "Look", "PictureFile", "Walk", "look", "look_each", "open_bands", "open_picture", "walk",
 ]  # fmt: skip
 
 _DANGEROUS = ("EPS", "PDF", "PSD", "FITS")  # formats of a foreign, not yet decoded `Image`
@@ -140,26 +140,6 @@ def look_each(sources: Iterable[Any], workers: int = 4, pages: bool = False) -> 
                 yield from pool.map(one, some)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)  # a refusal need not wait for the rest
-
-
-def look_all(
-    paths: Sequence[Path], workers: int = 4, tick: Callable[[int], None] | None = None
-) -> tuple[dict[Path, Look], dict[Path, str]]:
-    """Look at many pictures with threads: (the good ones, the bad ones with the reason), in the given order.
-
-    `tick(done)` is called in this thread with the number of pictures done so far.
-    Raises SecurityError for the first file, in order, that is refused.
-    """
-    good: dict[Path, Look] = {}
-    bad: dict[Path, str] = {}
-    for done, (path, (found,)) in enumerate(zip(paths, look_each(paths, workers), strict=True), start=1):
-        if isinstance(found, str):
-            bad[path] = found
-        else:
-            good[path] = found
-        if tick is not None:
-            tick(done)
-    return good, bad
 
 
 # ------------------------------------------------------------------------------------------ details

@@ -14,7 +14,7 @@ import torch
 
 from graft import backbones, evaluate, features, floors, hub, linear, registry, sources
 from graft._wording import short
-from graft.data import Sample, by_label, subset
+from graft.data import Sample, by_label, split_key, subset
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
 from graft.loading import batches
 from graft.methods.probe import LOSSES
@@ -153,7 +153,7 @@ def rank(
         (r for r in rows if r.error is None), key=lambda r: (sign * (r.predicted or 0), r.parameters or 0, r.name)
     )
     ranking = Ranking([*ranked, *(r for r in rows if r.error is not None)], n=len(samples))
-    ranking.measure = task.measures[0].partition(":")[0] if task.measures else "accuracy"
+    ranking.measure = task.measures[0] if task.measures else "accuracy"
     if ranked:
         ranking.choice = ranked[0].name
         best = held[ranked[0].name]
@@ -193,7 +193,8 @@ def _try(
 def _probe(task: Task, pooled: torch.Tensor, samples: Sequence[Sample]) -> np.ndarray:
     """Out-of-fold answers [n, outputs] as the task decodes them."""
     y = task.collate([task.target(s, None) for s in samples])
-    held = linear.cross_validate(pooled, y, loss=LOSSES.get(task.outputs, "softmax")).answers
+    keys = [split_key(s) for s in samples]
+    held = linear.cross_validate(pooled, y, loss=LOSSES.get(task.outputs, "softmax"), groups=keys).answers
     # Numbers leave the probe in standard units; probabilities are what they are.
     return np.asarray(task.decode(held, [None] * len(held))) if task.outputs == "numbers" else held.numpy()
 
@@ -224,6 +225,12 @@ def rank_data(
     text: str = "",
     image: str = "",
     label: str = "",
+    group: str = "",
+    domain: str = "",
+    time: str = "",
+    split: str = "",
+    unknown: str = "refuse",
+    drop_unlabelled: bool = False,
     seed: int = 0,
     device: str = "auto",
     max_bad: float = 0.01,
@@ -243,8 +250,9 @@ def rank_data(
     hub.say = voice.say
     source, name = sources.resolve(data)
     asked = Recipe(
-        data=name, task=task, measure=measure, seed=seed, text=text, image=image, label=label, max_bad=max_bad
-    )
+        data=name, task=task, measure=measure, seed=seed, text=text, image=image, label=label, group=group,
+        domain=domain, time=time, split=split, unknown=unknown, drop_unlabelled=drop_unlabelled, max_bad=max_bad,
+    )  # fmt: skip
     chosen, _ = sources.task_for(source, asked)
     read = chosen.read(source, asked)
     skipped = ""

@@ -14,6 +14,12 @@ from graft.errors import UsageError, did_you_mean
 
 FORMAT = 1
 Scalar = str | int | float | bool
+UNKNOWN = ("refuse", "drop")
+"""What `unknown` may say."""
+FRAMES = ("first", "all")
+"""What `frames` may say."""
+CUTS = ("head", "head_tail")
+"""What `long_texts` may say: keep the first tokens, or the first and last (Sun et al. 2019, section 5.3.1)."""
 
 
 def note(help: str) -> dict[str, str]:
@@ -77,6 +83,7 @@ class Stage:
     warmup: float = field(default=0.1, metadata=note("share of the steps in which the rate rises"))
     schedule: str = field(default="cosine", metadata=note("after the warm-up: cosine, linear or constant"))
     clip: float = field(default=1.0, metadata=note("largest norm of the gradient; 0 leaves it alone"))
+    patience: int = field(default=3, metadata=note("validations without a gain after which the stage ends; 0: never"))
     limit: int = field(default=0, metadata=note("training samples to look at, by label; 0: all"))
     stop: int = field(default=0, metadata=note("end after this many steps, schedule unchanged; 0: at the end"))
 
@@ -309,8 +316,8 @@ def check_stage(stage: Stage) -> None:
         raise UsageError(f"stage warmup = {stage.warmup}: a share between 0 and 1 is expected")
     if stage.schedule not in ("cosine", "linear", "constant"):
         raise UsageError(f"stage schedule = {stage.schedule!r}: possible are cosine, linear, constant")
-    if min(stage.weight_decay, stage.clip, stage.limit, stage.stop) < 0:
-        raise UsageError("stage weight_decay, clip, limit and stop are 0 or more")
+    if min(stage.weight_decay, stage.clip, stage.limit, stage.stop, stage.patience) < 0:
+        raise UsageError("stage weight_decay, clip, limit, stop and patience are 0 or more")
 
 
 def parse_budget(text: str | float | None) -> float | None:

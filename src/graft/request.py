@@ -77,15 +77,17 @@ def _check_names(asked: Recipe) -> None:
     controls = {r.name: r for r in ladder.control_rungs()}
     for rung in asked.rungs:
         same = rung.name in controls and ladder.name_of(rung.stages) == rung.name
-        if rung.name == evidence.MAJORITY or (rung.name in controls and not same):
+        if rung.name in evidence.BASELINES or (rung.name in controls and not same):
             raise UsageError(f"a rung cannot be called {rung.name!r}: that is a control; give it another name")
     if not 0 <= asked.max_bad <= 1:
         raise UsageError(f"--max-bad {asked.max_bad:g}: a share between 0 and 1 is expected")
-    for key, possible in (
-        ("unknown", ("refuse", "drop")), ("frames", ("first", "all")), ("long_texts", ("head", "head_tail")),
-    ):  # fmt: skip
-        if getattr(asked, key) not in possible:
-            raise UsageError(f"--{key} {getattr(asked, key)}: possible are {', '.join(possible)}")
+    for key, given, possible in (
+        ("unknown", asked.unknown, recipe.UNKNOWN),
+        ("frames", asked.frames, recipe.FRAMES),
+        ("long-texts", asked.long_texts, recipe.CUTS),
+    ):
+        if given not in possible:
+            raise UsageError(f"--{key} {given}: possible are {', '.join(possible)}")
     asked_for(asked.precision)
     if abs(asked.seed) >= 2**63:
         raise UsageError(f"--seed {asked.seed}: a number of at most 63 bits is expected")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import evaluate, evidence, features, floors, measures, outcome, sources, storage
+from graft import evaluate, evidence, features, floors, outcome, sources, storage
 from graft._intake import shown
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
@@ -78,15 +78,24 @@ class Run:
         import pandas as pd
 
         voice = voice or Voice(quiet=True)
-        model, task = self._loaded
+        task = self._loaded[1]
         samples, notes = task.inputs(sources.inputs(inputs, task.modality))
         bad = [item for n in notes if n.kind == "skipped" for item in n.items]
         if not samples and bad:
             raise DataError(f"nothing could be read: {some(bad)}")
         with memory.told("predict", self.device), voice.bar("predict", len(samples)) as tick:
-            answers = np.asarray(model.predict(samples, task, tick=tick))
+            answers = np.asarray(self._says(samples, tick))
         top_k = max(1, min(top_k, len(self.labels)))
         return pd.DataFrame(_rows(samples, answers, task, self.offsets, top_k, bad))
+
+    def _says(self, samples: Sequence[Sample], tick: Callable[[int], None]) -> list[Any]:
+        """The model's answers, computed as in the fit: a frozen backbone in the precision that was chosen there."""
+        model, task = self._loaded
+        if not self.meta["backbone"]["untouched"]:
+            return model.predict(samples, task, tick=tick)
+        how = asked_for(str(self.meta.get("precision") or "fp32"))
+        table = features.extract(model.backbone, samples, keep=False, precision=how, tick=tick)
+        return features.answers(model, task, table)
 
     def evaluate(
         self,
@@ -96,6 +105,7 @@ class Run:
         image: str = "",
         label: str = "",
         max_bad: float = 0.01,
+        drop_unlabelled: bool = False,
         voice: Voice | None = None,
     ) -> dict[str, Any]:
         """Measure the model on labelled data: its test part where it has one, else all of it.
@@ -110,7 +120,15 @@ class Run:
         voice = voice or Voice(quiet=True)
         task = self._loaded[1]
         source, name = sources.resolve(data)
-        asked = Recipe(data=name, text=text, image=image, label=label, max_bad=max_bad)
+        asked = Recipe(
+            data=name,
+            task=task.name,
+            text=text,
+            image=image,
+            label=label,
+            max_bad=max_bad,
+            drop_unlabelled=drop_unlabelled,
+        )
         parts, notes = task.labelled(source, asked)
         samples, part = test_part(parts)
         held = {y for s in samples for y in (s.y if isinstance(s.y, tuple) else (s.y,))}
@@ -242,9 +260,11 @@ def _row(answer: np.ndarray, task: Task, offsets: np.ndarray | None, top_k: int)
         return {"value": float(answer)}
     scores = {f"score_{label}": float(p) for label, p in zip(task.labels, answer, strict=True)}
     if task.outputs == "labels":
-        held = measures.decide("labels", answer[None], offsets)[0]
+        held = task.decide(answer[None], offsets)[0]
         return {"labels": [label for label, holds in zip(task.labels, held, strict=True) if holds], **scores}
+    first = int(task.decide(answer[None], offsets)[0])
     moved = np.log(np.clip(answer, 1e-300, None)) + (0.0 if offsets is None else offsets)
+    moved[first] = np.inf  # what was decided stands first, whatever rule decided it
     row: dict[str, Any] = {}
     for place, c in enumerate(np.argsort(-moved, kind="stable")[:top_k], 1):
         behind = f"_{place}" if place > 1 else ""

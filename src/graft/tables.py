@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft import _cells
-from graft._columns import clean_label, guess
+from graft._columns import clean_label
 from graft._intake import CAP, load, shown, suffix_of, text_of
 from graft.errors import DataError, some
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "Table", "clean_label", "from_arrow", "from_frame", "from_records", "guess_columns", "read_json", "read_table",
+    "Table", "clean_label", "from_arrow", "from_frame", "from_records", "read_json", "read_table",
 ]  # fmt: skip
 
 POSSIBLE = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # each may be followed by .gz
@@ -134,17 +134,6 @@ def read_json(path: Path) -> Any:
         return json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as e:
         raise DataError(f"{shown(path)} is not valid JSON: {e}. Mend it there.") from e
-
-
-def guess_columns(table: Table, text: str | None = None, label: str | None = None) -> tuple[str, str | None, str]:
-    """Find the text and the label column: (text, label or None, a sentence that says what and why).
-
-    What is given is taken. Else a column's name decides (text, sentence, review ...; label, class ...), then
-    its content: the text is the longest mostly unique column of words, the label the one with the fewest
-    distinct values, at least 2 and at most half as many as rows, and never all distinct.
-    Raises UsageError for a given column that is not there, DataError where nothing looks like text.
-    """
-    return guess(table.name, table.columns, text, label)
 
 
 def _csv(name: str, text: str, prefers_tab: bool) -> Table:

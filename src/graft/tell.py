@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from graft._wording import clean, number, short
+from graft._wording import clean, finite, interval, is_lower_better, short, spoken, value
 from graft.errors import some
 
 if TYPE_CHECKING:
@@ -14,17 +13,20 @@ if TYPE_CHECKING:
 
 
 def ranking(found: Ranking) -> Any:
-    """One row a candidate, and the choice in a sentence."""
+    """One row a candidate, the choice in a sentence, and what was measured, as it is said elsewhere."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("predicted", "interval", "ms", "MB", "M par.", "licence", "candidate"):
+    for heading in ("predicted", "95 % interval", "ms", "MB", "M par.", "licence", "candidate"):
         table.add_column(heading, justify="left" if heading in ("candidate", "licence") else "right", overflow="fold")
     for row in found.candidates:
         table.add_row(*_cells(row, short(row.name), found.measure))
-    said = [Text(found.sentence())]
+    less = "; less is better" if is_lower_better(found.measure) else ""
+    what = f"predicted is the {spoken(found.measure)} of a cross-validated probe on {found.n} samples{less}"
+    said = [Text(what)] if found.choice is not None else []
+    said += [Text(found.sentence())]
     said += [Text(found.skipped)] if found.skipped else []
     return Group(table, *said)
 
@@ -35,8 +37,7 @@ def _cells(row: Candidate, name: str, measure: str) -> list[Any]:
     if row.error is not None or row.predicted is None:
         return ["-", "", "", "", "", "", Text(f"{name}: {row.error}")]
     return [
-        number(row.predicted, measure),
-        f"{number(row.low, measure)} - {number(row.high, measure)}",
+        *_score({"value": row.predicted, "low": row.low, "high": row.high}, measure),
         f"{row.ms:.1f}",
         f"{row.mb:.1f}",
         f"{(row.parameters or 0) / 1e6:.2f}",
@@ -46,27 +47,31 @@ def _cells(row: Candidate, name: str, measure: str) -> list[Any]:
 
 
 def evaluation(found: dict[str, Any]) -> Any:
-    """Measures of a run on other data, with intervals, beside the commonest class."""
+    """Measures of a run on other data, with intervals; below them the deciding one of each control."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("measure", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for heading in ("measure", "value", "95 % interval", ""):
+        table.add_column(heading, justify="left" if heading in ("measure", "") else "right")
     for name, s in found["scores"].items():
-        table.add_row(name, *_score(s))
+        table.add_row(Text(spoken(name)), *_score(s, name), _direction(name))
+    measure = found["measure"]
     for name, s in found["controls"].items():
-        table.add_row(f"{found['measure']} of {name}", *_score(s))
+        table.add_row(Text(f"{spoken(measure)} of {spoken(name)}"), *_score(s, measure), _direction(measure))
     said = [f"{found['n']} samples, the {found['part']} part of {found['data']}", *notes(found)]
     return Group(table, *(Text(line) for line in said))
 
 
-def _score(s: dict[str, Any]) -> tuple[str, str]:
-    """Value and interval; n/a where the measure is not defined on these samples."""
-    if s["value"] is None or math.isnan(s["value"]):
-        return "n/a", ""
-    return f"{s['value']:.3f}", f"{s['low']:.3f} - {s['high']:.3f}"
+def _score(score: dict[str, Any], measure: str) -> tuple[str, str]:
+    """Value and interval as `graft fit` prints them; n/a where the measure is not defined on these samples."""
+    found = finite(score)
+    return value(found, measure), interval(found, measure)
+
+
+def _direction(measure: str) -> str:
+    return "less is better" if is_lower_better(measure) else ""
 
 
 def notes(found: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ ALPHA = 0.05
 DECIDED = frozenset({"accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "exact_match", "hamming_loss"})
 """Measures that depend on what was decided, not on probabilities or their order alone."""
 FEWEST = 20  # validation samples
+CUTS = 50  # thresholds tried for two classes
 TAUS = (0.25, 0.5, 0.75, 1.0, 1.25)
 _LEAST = 1e-12
 
@@ -22,15 +23,28 @@ _LEAST = 1e-12
 def choose(task: Task, decoded: Any, truth: Sequence[Any], seed: int) -> np.ndarray | None:
     """Offsets [outputs] under which the deciding measure is better on validation, or None where they are not.
 
-    For two classes every threshold between observed odds is tried, for more a multiple of minus the log of
-    the mean probability (logit adjustment, Menon et al. 2021, section 3.1), for labels one threshold each. They must
-    prove themselves on the half of the samples that they were not chosen on, both ways round, by a paired test.
+    For two classes thresholds midway between observed odds are tried (at most CUTS, spread evenly), for more a
+    multiple of minus the log of the mean probability (logit adjustment, Menon et al. 2021, section 3.1), for labels
+    one threshold each. They must prove themselves on the half of the samples that they were not chosen on, both
+    ways round, by a paired test.
     """
+    return fitted(task, decoded, truth, seed)[0]
+
+
+def fitted(task: Task, decoded: Any, truth: Sequence[Any], seed: int) -> tuple[np.ndarray | None, np.ndarray]:
+    """(the offsets of `choose`, the answers that a comparison on these samples is fair with).
+
+    The latter are moved by offsets from the other half of the samples where offsets help the deciding measure, and
+    untouched elsewhere.
+    """
+    plain = np.asarray(decoded)
     if task.answer is None or task.answer.kind == "numbers" or len(truth) < FEWEST:
-        return None
+        return None, plain
+    if task.measures[0].partition(":")[0] == "sensitivity" and plain.shape[1] == 2:
+        return _operating(task, plain, np.asarray(truth)), plain
     measure = _measure(task)
     if not measure:
-        return None
+        return None, plain
     p, t = np.asarray(decoded, dtype=np.float64), np.asarray(truth)
     half = _halves(t, seed)
     moved = p.copy()
@@ -43,8 +57,24 @@ def choose(task: Task, decoded: Any, truth: Sequence[Any], seed: int) -> np.ndar
     judge.name, judge.labels, judge.schema, judge.measures = task.name, task.labels, task.schema, (measure,)
     pair = evaluate.paired(judge, moved, p, t, seed)
     if not evaluate.better(judge, pair) or pair.p >= ALPHA:
+        return None, plain
+    return _best(task, measure, p, t), moved if measure == task.measures[0] else plain
+
+
+def _operating(task: Task, p: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+    """For a sensitivity at a specificity: the threshold that has it on validation, asked for and so not tested."""
+    options = task.chosen()[0].options
+    positive = task.labels.index(str(options["positive"])) if "positive" in options else 1
+    odds = np.log(np.clip(p[:, positive], _LEAST, 1)) - np.log(np.clip(p[:, 1 - positive], _LEAST, 1))
+    negatives = np.sort(odds[truth != positive])
+    if not len(negatives):
         return None
-    return _best(task, measure, p, t)
+    k = min(len(negatives) - 1, int(np.ceil(float(options.get("specificity", 0.95)) * len(negatives))) - 1)
+    above = odds[odds > negatives[k]]
+    cut = float((negatives[k] + above.min()) / 2) if len(above) else float(negatives[k]) + 1.0
+    offsets = np.zeros(2)
+    offsets[positive], offsets[1 - positive] = -cut / 2, cut / 2
+    return offsets
 
 
 def _measure(task: Task) -> str:
@@ -98,7 +128,12 @@ def _candidates(p: np.ndarray) -> list[np.ndarray]:
     clipped = np.clip(p, _LEAST, 1.0)
     if p.shape[1] == 2:
         odds = np.log(clipped[:, 1]) - np.log(clipped[:, 0])
-        cuts = np.quantile(odds, np.linspace(0.02, 0.98, 49))
+        seen = np.unique(odds)
+        cuts = (seen[:-1] + seen[1:]) / 2
+        # Of neighbours so close that no number lies between, the middle is one of them: it would decide nothing.
+        cuts = cuts[(cuts > seen[:-1]) & (cuts < seen[1:])]
+        if len(cuts) > CUTS:
+            cuts = cuts[np.linspace(0, len(cuts) - 1, CUTS).round().astype(int)]
         return [np.array([c / 2, -c / 2]) for c in cuts]
     return [-tau * np.log(clipped.mean(axis=0)) for tau in TAUS]
 

@@ -11,9 +11,9 @@ import numpy as np
 from graft import evaluate
 from graft._wording import interval, is_lower_better, is_percent, number, spoken
 from graft.data import Sample
-from graft.errors import DataError, some
+from graft.errors import DataError, UsageError, some
 from graft.run import Run
-from graft.tasks import Task
+from graft.tasks import Task, measures_of
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,11 @@ class Comparison:
         )
 
 
-def compare(a: str | Path, b: str | Path) -> Comparison:
+def compare(a: str | Path, b: str | Path, measure: str = "") -> Comparison:
     """Compare two finished runs, paired, from their saved predictions: `graft.compare`.
 
-    Raises DataError where their classes, their truth or their test samples are not the same ones.
+    `measure` is what both were decided by, unless it is said. Raises UsageError where they were decided by different
+    ones and none is said, DataError where their classes, their truth or their test samples are not the same ones.
     """
     runs = (Run(a, "cpu"), Run(b, "cpu"))
     if runs[0].labels != runs[1].labels or runs[0].meta["task"]["name"] != runs[1].meta["task"]["name"]:
@@ -61,10 +62,15 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     if not ids:
         raise DataError(f"{a} and {b} have no test sample in common; give both the same data, seed and split")
     task: Task = runs[0].task
+    first = [run.task.measures[0] for run in runs]
+    if not measure and first[0] != first[1]:
+        raise UsageError(f"{a} was decided by {first[0]}, {b} by {first[1]}: say --measure NAME")
+    task.measures = measures_of(task, measure or first[0])
     truth = [tables[0][i][0] for i in ids]
     other = next((i for i, t in zip(ids, truth, strict=True) if tables[1][i][0] != t), None)
     if other is not None:
-        raise DataError(f"{other}: {a} has {tables[0][other][0]!r} as its truth, {b} has {tables[1][other][0]!r}")
+        name = other.partition("\0")[0]
+        raise DataError(f"{name}: {a} has {tables[0][other][0]!r} as its truth, {b} has {tables[1][other][0]!r}")
     index = [task.truth(Sample(None, t)) for t in truth]
     answers = [np.stack([table[i][1] for i in ids]) for table in tables]
     offsets = (runs[0].offsets, runs[1].offsets)
@@ -94,4 +100,6 @@ def _answers(run: Run) -> dict[str, tuple[Any, np.ndarray]]:
     columns = [f"score_{label}" for label in run.labels]
     scores = own[columns].to_numpy() if columns else own["prediction"].to_numpy()
     truth = [tuple(t) if isinstance(t, np.ndarray) else t for t in own["truth"]]
-    return {str(i): (t, s) for i, t, s in zip(own["id"], truth, scores, strict=True)}
+    # A row's name alone may be that of another file's row: the content must be the same one.
+    marks = own["content"] if "content" in own.columns else [""] * len(own)
+    return {f"{i}\0{m}": (t, s) for i, m, t, s in zip(own["id"], marks, truth, scores, strict=True)}

@@ -12,8 +12,6 @@ from tokenizers import Tokenizer
 
 from graft.data import Note
 
-CUTS = ("head", "head_tail")
-"""What is kept of a text with too many tokens: the first, or the first and last (Sun et al. 2019, section 5.3.1)."""
 MOST_TEXTS = 1000  # looked at
 MOST_LETTERS = 50_000  # of each
 FEW = 0.01  # share of cut texts, or of unknown tokens, up to which nothing is said

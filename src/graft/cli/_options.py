@@ -44,4 +44,13 @@ Run = Annotated[str, typer.Argument(help="A run folder.", metavar="RUN")]
 Group = Annotated[
     str, typer.Option(help="Column; equal values never stand on two sides.", metavar="NAME", show_default=False)
 ]
+Domain = Annotated[
+    str, typer.Option(help="Column of the world a sample comes from.", metavar="NAME", show_default=False)
+]
+Time = Annotated[
+    str, typer.Option("--time", help="Column; the latest are the test part.", metavar="NAME", show_default=False)
+]
+Split = Annotated[str, typer.Option(help="Column that says train, valid or test.", metavar="NAME", show_default=False)]
+Unknown = Annotated[str, typer.Option(help="Labels that train has not: refuse, or drop the samples.")]
+DropUnlabelled = Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")]
 Precision = Annotated[str, typer.Option(help="Of frozen passes: fp32, bf16, or auto, which measures.")]

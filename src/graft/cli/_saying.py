@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from graft._wording import finite
+
 
 def plugins(files: list[str]) -> None:
     from graft import registry
@@ -18,7 +20,8 @@ def plugins(files: list[str]) -> None:
 
 
 def print_json(value: Any) -> None:
-    write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    """One JSON object on one line; a number that JSON has not (NaN, infinite) is null."""
+    write(json.dumps(finite(value), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def show(rendered: Any, after: str = "") -> None:

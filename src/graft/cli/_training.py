@@ -10,6 +10,8 @@ import typer
 from graft.cli._app import STARTED, app
 from graft.cli._options import (
     Device,
+    Domain,
+    DropUnlabelled,
     Group,
     Image,
     Json,
@@ -20,8 +22,11 @@ from graft.cli._options import (
     Precision,
     Quiet,
     Seed,
+    Split,
     TaskName,
     Text,
+    Time,
+    Unknown,
     Zoo,
 )
 from graft.cli._saying import plugins, print_json, show
@@ -68,18 +73,12 @@ def fit(
     image: Image = "",
     label: Label = "",
     group: Group = "",
-    domain: Annotated[
-        str, typer.Option(help="Column of the world a sample comes from.", metavar="NAME", show_default=False)
-    ] = "",
-    time_: Annotated[
-        str, typer.Option("--time", help="Column; the latest are the test part.", metavar="NAME", show_default=False)
-    ] = "",
-    split: Annotated[
-        str, typer.Option(help="Column that says train, valid or test.", metavar="NAME", show_default=False)
-    ] = "",
+    domain: Domain = "",
+    time_: Time = "",
+    split: Split = "",
     max_bad: MaxBad = None,
-    unknown: Annotated[str, typer.Option(help="Labels that train has not: refuse, or drop the samples.")] = "refuse",
-    drop_unlabelled: Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")] = False,
+    unknown: Unknown = "refuse",
+    drop_unlabelled: DropUnlabelled = False,
     frames: Annotated[str, typer.Option(help="Of pictures of several pages: first, or all.")] = "first",
     long_texts: Annotated[str, typer.Option(help="Of too long texts, keep the head, or head_tail.")] = "head",
     plugin: Plugin = [],  # noqa: B006
@@ -134,9 +133,15 @@ def rank(
     text: Text = "",
     image: Image = "",
     label: Label = "",
+    group: Group = "",
+    domain: Domain = "",
+    time_: Time = "",
+    split: Split = "",
     seed: Seed = None,
     device: Device = "auto",
     max_bad: MaxBad = None,
+    unknown: Unknown = "refuse",
+    drop_unlabelled: DropUnlabelled = False,
     plugin: Plugin = [],  # noqa: B006
     quiet: Quiet = False,
     as_json: Json = False,
@@ -148,6 +153,7 @@ def rank(
     plugins(plugin)
     ranking = rank_data(
         data, candidates or None, zoo=zoo or None, task=task, measure=measure, text=text, image=image, label=label,
+        group=group, domain=domain, time=time_, split=split, unknown=unknown, drop_unlabelled=drop_unlabelled,
         seed=seed or 0, device=device, max_bad=0.01 if max_bad is None else max_bad, voice=Voice(quiet),
     )  # fmt: skip
     if as_json:

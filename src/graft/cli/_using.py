@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from graft.cli._app import app
-from graft.cli._options import Device, Image, Json, Label, Plugin, Quiet, Run, Text
+from graft.cli._options import Device, DropUnlabelled, Image, Json, Label, Measure, Plugin, Quiet, Run, Text
 from graft.cli._saying import plugins, print_json, reader, show, write
 from graft.errors import UsageError, did_you_mean
 
@@ -54,24 +54,25 @@ def evaluate(
     label: Label = "",
     device: Device = "auto",
     max_bad: Annotated[float, typer.Option(help="Share of unreadable items above which data are refused.")] = 0.01,
+    drop_unlabelled: DropUnlabelled = False,
     plugin: Plugin = [],  # noqa: B006
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's model on labelled data."""
-    from graft import outcome
+    from graft import tell
     from graft.run import Run
     from graft.voice import Voice
 
     plugins(plugin)
     voice = Voice(quiet)
-    found = Run(run, device).evaluate(data, text=text, image=image, label=label, max_bad=max_bad, voice=voice)
-    from graft import tell
-
+    found = Run(run, device).evaluate(
+        data, text=text, image=image, label=label, max_bad=max_bad, drop_unlabelled=drop_unlabelled, voice=voice
+    )
     if as_json:
         for line in tell.notes(found):
             voice.say(line)
-        print_json({k: found[k] for k in outcome.SUMMARY})
+        print_json(found)
     else:
         show(tell.evaluation(found))
 
@@ -80,12 +81,13 @@ def evaluate(
 def compare(
     run: Run,
     other: Annotated[str, typer.Argument(help="The run to compare it with.", metavar="RUN")],
+    measure: Measure = "",
     as_json: Json = False,
 ) -> None:
     """Say which of two runs is better on the test samples both answered, paired."""
     from graft.versus import compare as paired
 
-    found = paired(run, other)
+    found = paired(run, other, measure)
     if as_json:
         print_json(found.plain())
     else:

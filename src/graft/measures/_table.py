@@ -138,6 +138,7 @@ _ALWAYS = {  # the default first
     NUMBERS: ("mae", "rmse", "r2", "spearman"),
 }
 _SPOKEN = {
+    "hamming_loss": "Hamming loss",
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
     "auroc": "AUROC",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 
 from graft import linear
+from graft.data import Data, split_key
 from graft.errors import UsageError
 from graft.features import Table
 from graft.heads import LinearHead
@@ -25,6 +27,7 @@ class Probe(Method):
 
     Multinomial logistic regression for classes, one-vs-rest for labels, ridge regression for numbers.
     `balance` weighs samples by the inverse frequency of their class (King and Zeng 2001, section 4.1).
+    Folds of the cross-validation keep groups and exact copies together.
     """
 
     tunes: ClassVar[bool] = True
@@ -33,14 +36,19 @@ class Probe(Method):
     balance: bool = field(default=False, metadata=note("count every class alike, however rare"))
 
     def __post_init__(self) -> None:
+        self._keys: list[Hashable] | None = None  # what ties training samples together, known from `prepare` on
         if self.l2 < 0:
             raise UsageError(f"probe:l2={self.l2:g}: a penalty above 0, or 0 for cross-validation, is expected")
+
+    def prepare(self, model: Model, task: Task, data: Data) -> None:
+        self._keys = [split_key(s) for s in data.train]
 
     def solve(self, model: Model, task: Task, features: Table, batch: Batch) -> None:
         if self.balance and task.outputs != "classes":
             raise UsageError(f"probe:balance=true weighs classes; {task.name} has {task.outputs}")
         weight = batch.weight * class_weights(batch.y) if self.balance else batch.weight
-        fitted = linear.fit(features.pooled, batch.y, weight, self.l2 or None, LOSSES.get(task.outputs, "softmax"))
+        loss = LOSSES.get(task.outputs, "softmax")
+        fitted = linear.fit(features.pooled, batch.y, weight, self.l2 or None, loss, groups=self._keys)
         head = LinearHead(features.pooled.shape[1], batch.y.shape[1])
         with torch.no_grad():
             head.linear.weight.copy_(fitted.weight)

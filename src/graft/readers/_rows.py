@@ -11,9 +11,10 @@ from typing import Any
 from graft._columns import clean_label
 from graft.data import Note
 from graft.errors import DataError, some
-from graft.readers import PARTS, Opened, Row, _names, _paths, _times
+from graft.readers import PARTS, Opened, Row, _names, _paths, _times, targets
 from graft.readers._leaks import leaks
 from graft.readers._roles import Roles, bit
+from graft.recipe import Recipe
 from graft.tables import Table
 
 
@@ -33,26 +34,35 @@ class _Sink:
     rows: dict[str, list[Row]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
+    none: list[str] = field(default_factory=list)  # rows whose empty cell says that no label holds
 
 
-def build(parts: dict[str, list[Placed]], roles: Roles, labels: bool, drop_unlabelled: bool) -> Opened:
+def build(parts: dict[str, list[Placed]], roles: Roles, labels: bool, asked: Recipe) -> Opened:
     """Turn tables into rows by part.
+
+    An empty cell of a column of joined labels is none of them where several labels were asked for by the task's name,
+    and rows without a label are not to be dropped.
 
     Raises DataError for a table that lacks a column, for rows without a label unless they are dropped, and for
     cells of the time and split columns that say nothing.
     """
     sink = _Sink()
+    empty_is_none = len(roles.label) == 1 and targets.empty_is_none(asked)
     for part, placed in parts.items():
         for one in placed:
             _check_columns(one.table, roles, labels)
-            _collect(sink, part, one, roles, labels)
+            _collect(sink, part, one, roles, labels, empty_is_none)
     notes = [*roles.notes, *_mended(parts), *_leaks(parts, roles, labels)]
+    if sink.none:
+        notes.append(targets.said_none(sink.none))
     if sink.unlabelled:
-        if not drop_unlabelled:
+        if not asked.drop_unlabelled:
             column = ",".join(roles.label)
+            values = [row.y for rows in sink.rows.values() for row in rows]
+            or_none = targets.or_none(values, roles.modality, asked) if len(roles.label) == 1 else ""
             raise DataError(
                 f"{len(sink.unlabelled)} rows have no label in {column!r}: {some(sink.unlabelled)}; fill or remove "
-                "them, or leave them out with --drop-unlabelled"
+                f"them, or leave them out with --drop-unlabelled{or_none}"
             )
         notes.append(Note("skipped", f"{len(sink.unlabelled)} rows without a label left out", tuple(sink.unlabelled)))
     order = [p for p in ("train", "valid", "test", "all") if sink.rows.get(p)]
@@ -90,7 +100,7 @@ def _check_columns(table: Table, roles: Roles, labels: bool) -> None:
         )
 
 
-def _collect(sink: _Sink, part: str, placed: Placed, roles: Roles, labels: bool) -> None:
+def _collect(sink: _Sink, part: str, placed: Placed, roles: Roles, labels: bool, empty_is_none: bool) -> None:
     table = placed.table
     xs, ids, reasons = _contents(placed, roles)
     ys = _targets(table, roles.label) if all(c in table.columns for c in roles.label) else [None] * len(table)
@@ -98,6 +108,9 @@ def _collect(sink: _Sink, part: str, placed: Placed, roles: Roles, labels: bool)
     times = _seconds(table, roles.extras.get("time"))
     names = _parts(table, roles.extras.get("split"), part)
     for i, x in enumerate(xs):
+        if labels and empty_is_none and ys[i] is None:
+            ys[i] = ()
+            sink.none.append(ids[i])
         if labels and roles.label and ys[i] is None:
             sink.unlabelled.append(ids[i])
         elif reasons[i]:

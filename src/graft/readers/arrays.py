@@ -16,7 +16,7 @@ from graft._columns import clean_label
 from graft._intake import CAP, refuse_code, shown
 from graft.data import Note
 from graft.errors import DataError, SecurityError, UsageError, did_you_mean, some
-from graft.readers import PARTS, Opened, Row
+from graft.readers import PARTS, Opened, Row, targets
 from graft.recipe import Recipe
 
 X_NAMES = ("x", "images", "image", "imgs", "img", "pictures", "data", "inputs", "input")
@@ -44,7 +44,8 @@ def open_npz(source: Any, asked: Recipe, labels: bool = True) -> Opened | None:
     Names are such as `x_train`, `train_images`, `X`; `--image` and `--label` name others. Pictures are
     [n, height, width], [n, height, width, channels] or [n, channels, height, width] of uint8, bool, floats in 0..1 or
     0..255, or integers up to 16 bits; labels are [n], [n, 1] or one-hot [n, classes]. `Row.x` is a view
-    [height, width] or [height, width, channels]. With `labels` off (to predict), none are needed.
+    [height, width] or [height, width, channels]. With `labels` off (to predict), none are needed. An empty text is
+    none of the labels where several were asked for by the task's name.
 
     Raises SecurityError for arrays of objects, which are pickles; DataError for features [n, d], other shapes and
     ranges, too many bytes, rows without a label; UsageError for asked arrays that are not there.
@@ -58,6 +59,7 @@ def open_npz(source: Any, asked: Recipe, labels: bool = True) -> Opened | None:
     pictures = {part: _pictures(name, key, arrays[key], opened.notes) for part, key in found.x.items()}
     converted = _eight_bit(name, {found.x[p]: a for p, a in pictures.items()}, opened.notes)
     unlabelled: list[str] = []
+    none: list[str] = []
     names = _class_names(arrays, found)
     for part, key in found.x.items():
         ys = _targets(name, found.y[part], arrays[found.y[part]], len(pictures[part])) if part in found.y else None
@@ -65,16 +67,23 @@ def open_npz(source: Any, asked: Recipe, labels: bool = True) -> Opened | None:
             opened.notes.append(Note("skipped", f"{key} has no labels and is left out"))
             continue
         ys = None if ys is None else _named(f"{name}: {found.y[part]}", ys, names)
+        if ys is not None and arrays[found.y[part]].dtype.kind in "US" and targets.empty_is_none(asked):
+            none += [f"{key}[{i}]" for i, y in enumerate(ys) if y is None]
+            ys = [() if y is None else y for y in ys]
         opened.rows[part] = list(_rows(key, converted[key], ys, unlabelled if labels else None))
+    if none:
+        opened.notes.append(targets.said_none(none))
     _finish(name, opened, found, unlabelled, asked)
     return opened
 
 
 def _finish(name: str, opened: Opened, found: _Found, unlabelled: list[str], asked: Recipe) -> None:
     if unlabelled and not asked.drop_unlabelled:
+        values = [row.y for rows in opened.rows.values() for row in rows]
+        texts = any(isinstance(y, str) and not _INDEX.fullmatch(y) for y in values)
         raise DataError(
             f"{name}: {len(unlabelled)} pictures have no label: {some(unlabelled)}; fill or remove them, or leave them "
-            "out with --drop-unlabelled"
+            f"out with --drop-unlabelled{targets.or_none(values, 'picture', asked) if texts else ''}"
         )
     if unlabelled:
         text = f"{len(unlabelled)} pictures without a label left out"

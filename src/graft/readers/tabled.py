@@ -40,7 +40,7 @@ def open_parts(found: Gathered, asked: Recipe, known: Mapping[str, str], labels:
         raise UsageError(f"the data come as parts already ({', '.join(found.parts)}); leave --split {asked.split} out")
     first = next(iter(found.parts.values()))[0]
     roles = decide(first.table, first.bases, asked, known, labels, parted)
-    opened = build(found.parts, roles, labels, asked.drop_unlabelled)
+    opened = build(found.parts, roles, labels, asked)
     opened.notes[:0] = found.notes
     return opened
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graft._columns import clean_label
+from graft.data import Note
 from graft.errors import some
+from graft.recipe import Recipe
 
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 SEPARATORS = (";", "|", ", ", ",")
@@ -38,13 +40,14 @@ class Guess:
 def guess(values: Sequence[object]) -> Guess:
     """Say what labels ask for. `values` are str, tuples of str, or None for none.
 
-    Tuples are several labels. A text with ";", "|" or a comma is several where its pieces recombine: fewer distinct
-    pieces than texts, most of them in several texts. Numbers with fractions are numbers; integers are classes where
-    they are few, contiguous and often repeated, or from -1, 0 or 1 on with as many rows each, and numbers where most
-    differ or many leave gaps. Leading zeros ("007") are names. What two readings fit is left to the caller (`fits`).
+    Tuples are several labels; beside texts, an empty one is a cell without any of them. A text with ";", "|" or a
+    comma is several where its pieces recombine: fewer distinct pieces than texts, most of them in several texts.
+    Numbers with fractions are numbers; integers are classes where they are few, contiguous and often repeated, or
+    from -1, 0 or 1 on with as many rows each, and numbers where most differ or many leave gaps. Leading zeros
+    ("007") are names. What two readings fit is left to the caller (`fits`).
     """
     tuples = [v for v in values if isinstance(v, tuple)]
-    if tuples:
+    if any(tuples) or (tuples and not any(isinstance(v, str) for v in values)):
         return _of_tuples(tuples)
     texts = [clean_label(v) for v in values if isinstance(v, str) and v.strip()]
     if not texts:
@@ -68,6 +71,24 @@ def split(value: str, separator: str) -> tuple[str, ...]:
     """The labels within one text, cleaned, each once, in the order written; ("",) never."""
     pieces = (clean_label(p) for p in (value.split(separator) if separator else [value]))
     return tuple(dict.fromkeys(p for p in pieces if p))
+
+
+def empty_is_none(asked: Recipe) -> bool:
+    """Whether an empty cell of joined labels says that none holds: several were asked for, and nothing is dropped."""
+    return asked.task.endswith("multilabel") and not asked.drop_unlabelled
+
+
+def said_none(ids: Sequence[str]) -> Note:
+    """What is said of items whose empty cell was taken for none of the labels."""
+    return Note("assumed", f"{len(ids)} empty cells were read as none of the labels", tuple(ids))
+
+
+def or_none(values: Sequence[object], modality: str, asked: Recipe) -> str:
+    """What else empty cells may mean, for a refusal that ends so; "" where these values cannot be several labels."""
+    if asked.task != "auto" or guess(values).kind == NUMBERS:
+        return ""
+    task = f"{'image' if modality == 'picture' else 'text'}_multilabel"
+    return f"; or, where an empty cell means none of the labels, say --task {task}"
 
 
 def number(value: str) -> float | None:

@@ -13,6 +13,8 @@ from torch import nn
 
 from graft import measures
 from graft.data import Data, Note, Parts, Sample, arrange, scale_weights
+from graft.errors import DataError, some
+from graft.measures import Chosen
 
 if TYPE_CHECKING:
     from graft.model import Backbone, Batch, Output
@@ -82,6 +84,8 @@ class Task:
         parts, notes = self.parts(source, recipe)
         self.labels = answer.settle(parts, notes, recipe, self.schema)
         self.measures = measures_of(self, recipe.measure)
+        # With its costs in it: a run needs no file of them to be measured again.
+        self.schema["measure"] = measures.parse(self.measures[0], answer.kind, self.labels).plain()
         arranged, more = arrange(parts, recipe.seed, strata=answer.strata)
         answer.after_split(arranged["train"], self.schema)
         notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.hashes)]
@@ -95,9 +99,15 @@ class Task:
         """Later data with targets that this task, once trained, understands: for `evaluate`. Raises DataError."""
         answer = self._needs_answer()
         parts, notes = self.parts(source, recipe)
+        wrong: list[str] = []
         for part in parts.values():
             for s in part:
-                s.y = answer.typed(s.y, self.schema)
+                try:
+                    s.y = answer.typed(s.y, self.schema)
+                except ValueError as e:
+                    wrong.append(f"{s.id} ({e})")
+        if wrong:
+            raise DataError(f"{len(wrong)} targets cannot be read as {answer.kind}: {some(wrong)}; mend them")
         return parts, notes
 
     def inputs(self, sources: Sequence[Any]) -> tuple[list[Sample], list[Note]]:
@@ -139,25 +149,49 @@ class Task:
         """Measures by name; the first decides."""
         return {k: float(v[0]) for k, v in self.resampled(decoded, truth, None, None).items()}
 
+    def chosen(self) -> list[Chosen]:
+        """What is measured, the deciding one first, parsed."""
+        answer = self._needs_answer()
+        kept = (self.schema or {}).get("measure") if isinstance(self.schema, dict) else None
+        found = []
+        for text in self.measures or measures_of(self, ""):
+            known = Chosen.of(kept) if kept else None
+            found.append(
+                known if known is not None and str(known) == text else measures.parse(text, answer.kind, self.labels)
+            )
+        return found
+
     def resampled(
-        self, decoded: Answers, truth: Answers, weights: NDArray[Any] | None, offsets: NDArray[Any] | None = None
+        self,
+        decoded: Answers,
+        truth: Answers,
+        weights: NDArray[Any] | None,
+        offsets: NDArray[Any] | None = None,
+        of: Sequence[Chosen] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Every measure [resamples] under `weights` [resamples, n], counts of a bootstrap's draws (None: once each).
 
-        `offsets` [outputs] are added to log-probabilities (log-odds) before an answer is decided.
+        `offsets` [outputs] are added to log-probabilities (log-odds) before an answer is decided; `of` are the
+        measures (None: all that the task has).
         """
-        kind = self._needs_answer().kind
-        chosen = [measures.parse(m, kind, self.labels) for m in self.measures or measures_of(self, "")]
         return measures.compute(
-            kind, decoded, truth, labels=self.labels, measures=chosen, offsets=offsets, weights=weights
-        )
+            self._needs_answer().kind, decoded, truth, labels=self.labels,
+            measures=self.chosen() if of is None else of, offsets=offsets, weights=weights,
+        )  # fmt: skip
+
+    def decide(self, decoded: Answers, offsets: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Answers as decisions: class indices [n], labels that hold [n, c], or the numbers [n].
+
+        With a cost as the deciding measure, the class of least expected cost.
+        """
+        costs = self.chosen()[0].costs or None
+        return measures.decide(self._needs_answer().kind, decoded, offsets, costs)
 
     def pointwise(self, decoded: Answers, truth: Answers, offsets: NDArray[Any] | None = None) -> NDArray[Any] | None:
         """Values [n] whose mean is the first measure, or None where it is no mean over samples."""
         if self.answer is None:
             return None
-        first = measures.parse((self.measures or measures_of(self, ""))[0], self.answer.kind, self.labels)
-        return measures.pointwise(self.answer.kind, first, decoded, truth, offsets)
+        return measures.pointwise(self.answer.kind, self.chosen()[0], decoded, truth, offsets)
 
     def lower(self) -> bool:
         """Whether less of the deciding measure is better."""

@@ -185,19 +185,28 @@ def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, met
             log.step(record)
             if rung.board is not None:
                 rung.board.step(rung.name, index, record.step, record.terms, record.lr, record.norm)
+            due = record.step % per_epoch == 0 and not last and not record.stop
+            # Before the checkpoint of this step, so that a resumed stage knows the value.
+            if due and _validated(model, task, data, record, log, rung, stage.patience):
+                record.stop, rung.stopped[index] = True, record.step
             due = time.monotonic() - saved > EVERY
             if (due and not last and not record.stop) or rung.voice.stop.asked:
                 _save(place, stage, record, log)
                 saved = time.monotonic()
                 rung.beat()
             tick(1)
-            if record.step % per_epoch == 0 and not last and not record.stop:
-                value = _validate(model, task, data)
-                log.valid(record, value)
-                if rung.board is not None:
-                    rung.board.valid(
-                        rung.name, index, record.step, value, task.measures[0] if task.measures else "measure"
-                    )
+
+
+def _validated(model: Model, task: Task, data: Data, record: Record, log: Log, rung: Rung, patience: int) -> bool:
+    """Measure on validation, tell the log and the board, and say whether the stage has stopped getting better."""
+    value = _validate(model, task, data)
+    log.valid(record, value)
+    if rung.board is not None:
+        measure = task.measures[0] if task.measures else "measure"
+        rung.board.valid(rung.name, log.stage, record.step, value, measure)
+    values = log.validations()
+    best = (np.nanargmin if task.lower() else np.nanargmax)(values) if np.isfinite(values).any() else len(values) - 1
+    return bool(patience and len(values) - 1 - int(best) >= patience)
 
 
 def _noted(place: Path, record: Record, log: Log) -> float | None:
@@ -284,6 +293,10 @@ class Log:
     def valid(self, record: Record, value: float) -> None:
         self._add(record, valid=value)
         self.flush()
+
+    def validations(self) -> list[float]:
+        """What the stage was worth on validation so far, in order; NaN where that is not defined."""
+        return [float("nan") if x["valid"] is None else float(x["valid"]) for x in self._own() if "valid" in x]
 
     def note(self, record: Record) -> None:
         """What was out of the ordinary: memory, or a loss that was not finite."""
