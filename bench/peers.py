@@ -140,11 +140,9 @@ def graft(data: dict[str, Any], name: str, room: Path, seed: int, budget: str) -
     report = json.loads((out / "report.json").read_text())
     answers = pd.read_parquet(out / "predictions.parquet")
     own = answers[(answers["split"] == "test") & (answers["model"] == report["chosen"])]
-    labels = report["task"]["labels"]
-    said = own[[f"score_{c}" for c in labels]].to_numpy().argmax(axis=1)
     right = {
-        Path(i).name if data["kind"] == "picture" else i: bool(labels[s] == t)
-        for i, s, t in zip(own["id"], said, own["truth"])
+        Path(i).name if data["kind"] == "picture" else i: bool(d == t)
+        for i, d, t in zip(own["id"], own["decided"], own["truth"], strict=True)
     }
     row = {
         "accuracy": report["headline"]["value"],

@@ -80,7 +80,8 @@ def candidates_for(task: Task, zoos: Sequence[Path], voice: Voice) -> tuple[list
     for zoo in zoos:
         if not zoo.is_dir():
             raise UsageError(f"--zoo {zoo}: there is no such folder")
-        found.extend(f"local:{n}" for n in registry.load("backbones", "local").names(str(zoo)))
+        below = registry.load("backbones", "local").names(str(zoo))
+        found.extend(f"local:{n}" for n in below if _takes(Path(n), task.modality))
     skipped = ""
     if task.modality == "picture":
         names = registry.load("backbones", "timm").names()
@@ -91,6 +92,11 @@ def candidates_for(task: Task, zoos: Sequence[Path], voice: Voice) -> tuple[list
     if skipped:
         voice.say(f"  {skipped}")
     return found, skipped
+
+
+def _takes(folder: Path, modality: str) -> bool:
+    """Whether a model folder can be of this modality, told without loading it: text encoders have a tokenizer."""
+    return modality not in ("text", "picture") or (folder / "tokenizer.json").is_file() == (modality == "text")
 
 
 def zoo_folders(zoo: str | Path | None) -> list[Path]:
