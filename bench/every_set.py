@@ -84,14 +84,15 @@ def run(name: str, source: Path, budget: str, room: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(rows: list[dict[str, Any]], budget: str) -> str:
-    """The rows as Markdown."""
+def table(rows: list[dict[str, Any]], budget: str, note: str = "") -> str:
+    """The rows as Markdown; `note` says what was out of the ordinary."""
     lines = [
         "# `graft fit` over every classification set",
         "",
         f"One seed, `--budget {budget}` each, 2 CPU cores; made by `python bench/every_set.py`. Accuracy on the test "
         "part in percent with its 95 % interval; the controls ran in the same fit. k-NN: nearest neighbours on frozen "
         "features.",
+        *(["", note] if note else []),
         "",
         "| set | read as | train / test | always commonest | k-NN | frozen probe | graft | kept | backbone | wall s |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- | ---: |",
@@ -118,7 +119,9 @@ def main() -> None:
     budget = next((a for a in sys.argv[1:] if a[0].isdigit()), "60s")
     wanted = [a for a in sys.argv[1:] if not a[0].isdigit()]
     file = Path(__file__).with_suffix(".json")
-    before = {r["set"]: r for r in json.loads(file.read_text())["rows"]} if file.exists() else {}
+    kept = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    before = {r["set"]: r for r in kept["rows"]}
+    note = os.environ.get("GRAFT_BENCH_NOTE", "")
     with tempfile.TemporaryDirectory() as place:
         room = Path(place)
         every = sources(room)
@@ -129,8 +132,8 @@ def main() -> None:
             r = before[name]
             print(r["set"], r.get("error") or f"{r['value']:.3f} {r['kept']} {r['wall']} s", flush=True)
             rows = [before[k] for k in every if k in before]
-            file.write_text(json.dumps({"budget": budget, "rows": rows}, indent=1) + "\n")
-            file.with_suffix(".md").write_text(table(rows, budget))
+            file.write_text(json.dumps({"budget": budget, "note": note, "rows": rows}, indent=1) + "\n")
+            file.with_suffix(".md").write_text(table(rows, budget, note))
 
 
 if __name__ == "__main__":
