@@ -62,7 +62,7 @@ def words(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     data = models.write_csv(place / "t.csv", models.texts(160))
     return [
         "fit", data, "--backbone", f"local:{bert}", "--recipe", "probe:l2=0.1 > finetune:depth=2 + often", "--set",
-        "stage.1.epochs=32", "--plugin", place / "often.py", "--json", "--out",
+        "stage.1.epochs=32", "--set", "stage.1.patience=0", "--plugin", place / "often.py", "--json", "--out",
     ]  # fmt: skip
 
 
