@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(embed.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SetupError, match="No space left"):
         embed.write(folder / name, Table(torch.zeros(1, 2), False), [Sample("t", id="1")], ["all"], {})
     assert (folder / name).read_bytes() == before

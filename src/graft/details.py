@@ -47,12 +47,7 @@ def _labels(
     held = truth > 0.5
     for c, label in enumerate(task.labels):
         hit, true, said = int((held[:, c] & decided[:, c]).sum()), int(held[:, c].sum()), int(decided[:, c].sum())
-        per_label[label] = {
-            "precision": hit / said if said else None,
-            "recall": hit / true if true else None,
-            "f1": 2 * hit / (true + said) if true + said else None,
-            "n": true,
-        }
+        per_label[label] = evaluate.rates(hit, true, said)
     p = np.clip(answers, 1e-12, 1 - 1e-12)
     losses = -(held * np.log(p) + ~held * np.log(1 - p)).sum(axis=1)
     wrong = np.flatnonzero((held != decided).any(axis=1))

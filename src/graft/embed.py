@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +16,7 @@ from graft import __version__, backbones, floors, hub, ranking, sources
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, did_you_mean
 from graft.features import Table, extract
-from graft.files import because, flush_folder, probe
+from graft.files import probe, whole_file
 from graft.model import Backbone, fingerprint
 from graft.precision import Precision, choose
 from graft.readers import open_source, samples
@@ -220,10 +218,11 @@ def write(path: Path, table: Table, rows: Sequence[Sample], parts: Sequence[str]
     columns["pooled"] = table.pooled.numpy()
     columns |= {f"stage/{name}": t.numpy() for name, t in table.stages.items()}
     said = json.dumps(meta, sort_keys=True)
-    if path.suffix.lower() == ".npz":
-        _whole(path, lambda file: np.savez(file, allow_pickle=False, meta=np.asarray(said), **columns))
-    else:
-        _whole(path, lambda file: _parquet(file, columns, said))
+    with whole_file(path) as file:
+        if path.suffix.lower() == ".npz":
+            np.savez(file, allow_pickle=False, meta=np.asarray(said), **columns)
+        else:
+            _parquet(file, columns, said)
 
 
 def _meta(name: str, net: Backbone, how: Precision) -> dict[str, Any]:
@@ -267,20 +266,3 @@ def _parquet(file: BinaryIO, columns: dict[str, NDArray[Any]], meta: str) -> Non
         for start in range(0, len(columns["id"]), ROWS):
             some = [column(values[start : start + ROWS]) for values in columns.values()]
             writer.write_table(pa.Table.from_arrays(some, schema=schema))
-
-
-def _whole(path: Path, fill: Callable[[BinaryIO], None]) -> None:
-    """Let `fill` write a file beside, and rename it once it is on the disk. Raises SetupError."""
-    temp = path.with_name(f".tmp-{uuid.uuid4().hex}")
-    try:
-        with temp.open("xb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temp, path)
-        flush_folder(path.parent)
-    except OSError as e:
-        raise SetupError(f"could not write {path}: {because(e)}") from e
-    finally:
-        with contextlib.suppress(OSError):
-            temp.unlink()

@@ -241,16 +241,18 @@ def confusion(decided: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarra
 
 def per_class(table: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
     """Precision, recall, F1 and count of each class; None where there is nothing to divide by."""
-    found: dict[str, dict[str, float | int | None]] = {}
-    for c, label in enumerate(labels):
-        hit, true, said = int(table[c, c]), int(table[c].sum()), int(table[:, c].sum())
-        found[label] = {
-            "precision": hit / said if said else None,
-            "recall": hit / true if true else None,
-            "f1": 2 * hit / (true + said) if true + said else None,
-            "n": true,
-        }
-    return found
+    counts = ((int(table[c, c]), int(table[c].sum()), int(table[:, c].sum())) for c in range(len(labels)))
+    return {label: rates(*count) for label, count in zip(labels, counts, strict=True)}
+
+
+def rates(hit: int, true: int, said: int) -> dict[str, float | int | None]:
+    """Precision, recall, F1 and count from how often a label was hit, was true and was said."""
+    return {
+        "precision": hit / said if said else None,
+        "recall": hit / true if true else None,
+        "f1": 2 * hit / (true + said) if true + said else None,
+        "n": true,
+    }
 
 
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from graft.ladder import Arm
 from graft.session import Session
 from graft.tasks import Task
 
-MAJORITY = "majority"
 BASELINES = ("majority", "base_rates", "constant")
 """The control without any knowledge, by kind of answer."""
 
@@ -98,7 +97,7 @@ def verdict(
 def words(name: str) -> str:
     """A rung's or control's name in words."""
     known = {
-        MAJORITY: "always the commonest class",
+        "majority": "always the commonest class",
         "base_rates": "always the labels' shares",
         "constant": "always the same number",
         "balanced_probe": "the frozen probe with classes counted alike",

@@ -12,9 +12,9 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from graft.errors import DataError, SecurityError, SetupError
 
@@ -124,12 +124,21 @@ def write_whole(path: Path, data: bytes | str) -> None:
     the path and the reason, where the system refuses (disk full, file too large, read-only): the old file is
     then untouched, and nothing else is left behind.
     """
-    content = data.encode("utf-8") if isinstance(data, str) else data
+    with whole_file(path) as f:
+        f.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to fill; it is flushed and renamed to `path` once the block ends well, and removed otherwise.
+
+    Raises SetupError as `write_whole` does, for what is too large to be made in memory first.
+    """
     # Not made of `path`'s name, which may be as long as names can be.
     temp = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:
         with temp.open("xb") as f:
-            f.write(content)
+            yield f
             f.flush()
             os.fsync(f.fileno())
         os.replace(temp, path)

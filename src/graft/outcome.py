@@ -141,8 +141,7 @@ def _definitions(s: Session, scores: dict[str, evaluate.Score], truth: np.ndarra
     kind = s.task.answer.kind
     says = {m.name: m.says for m in measures.table()}
     found = {}
-    for text in s.task.measures:
-        chosen = measures.parse(text, kind, s.task.labels)
+    for chosen in s.task.chosen():
         why = measures.undefined(kind, chosen, truth, s.task.labels) if str(chosen) in scores else ""
         found[str(chosen)] = {
             "says": says[chosen.name], "lower": measures.is_lower(chosen.name), "undefined": why,

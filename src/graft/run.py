@@ -65,8 +65,7 @@ class Run:
     @cached_property
     def offsets(self) -> np.ndarray | None:
         """What is added to log-probabilities (log-odds) before an answer is decided; None: nothing."""
-        chosen = (self.meta.get("thresholds") or {}).get(self.report["chosen"])
-        return None if chosen is None else np.asarray(chosen, dtype=np.float64)
+        return self._offsets(self.report["chosen"])
 
     def predict(self, inputs: Any, top_k: int = 1, voice: Voice | None = None) -> pd.DataFrame:
         """Answers for files, folders, tables, frames or lists.
