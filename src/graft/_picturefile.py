@@ -1,7 +1,8 @@
-"""A picture that is not decoded by default: which page, which white, how many channels. Needs no Pillow."""
+"""A picture that is not decoded yet: which page, which white, how many channels, what changes it. Needs no Pillow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,3 +20,16 @@ class PictureFile:
     white: int | None = None
     frame: int = 0
     channels: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Altered:
+    """A picture that is changed each time it is opened, so that many of them take no memory.
+
+    `change` gets what `views.opened(source, want)` gives, and returns a picture of that kind; `want` is the shorter
+    side, in pixels, that it needs at least (None: all).
+    """
+
+    source: Any
+    change: Callable[[Any], Any]
+    want: int | None = None

@@ -9,11 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft import evidence, floors, hub, ladder, outcome, ranking, recipe, registry, report, sources, storage
+from graft import evidence, floors, hub, ladder, outcome, ranking, recipe, registry, report, rungs, sources, storage
 from graft._wording import short
 from graft.backbones import split
 from graft.data import Data, Note
-from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError
+from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
 from graft.files import slug, write_json, write_whole
 from graft.recipe import Recipe
 from graft.request import Request, check_methods, is_recipe, settle
@@ -134,7 +134,7 @@ def start(request: Request, voice: Voice) -> Run:
             if not isinstance(e, Stopped) and not (place.path / "arms").exists():
                 place.discard()  # refused before any work: the mended command finds nothing in its way
             raise
-        place.finish([*KEPT, *(["assets"] if (place.path / "assets").exists() else [])])
+        place.finish([*KEPT, *(name for name in ("assets", rungs.FOLDER) if (place.path / name).exists())])
     return Run(out)
 
 
@@ -155,6 +155,8 @@ def _work(s: Session, request: Request, out: Path) -> None:
     arms, left_out = ladder.climb(s)
     s.data.notes += s.timed("suspects", lambda: ladder.suspects(s, arms))
     shown = evidence.gather(s, arms)
+    beside = {shown.chosen, *(r.name for r in ladder.control_rungs())}  # their weights lie with the model's
+    others = _keep_rungs(s, [a for a in arms if a.name not in beside])
     said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
     model = ladder.model_of(s, shown.arms[shown.chosen])
     import pyarrow.parquet as pq
@@ -170,8 +172,17 @@ def _work(s: Session, request: Request, out: Path) -> None:
     controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
     offsets = outcome.thresholds(s, shown)
     storage.save_model(
-        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way
+        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way, others
     )
+
+
+def _keep_rungs(s: Session, others: Sequence[rungs.Ran]) -> dict[str, dict[str, Any]]:
+    """Write the weights of the rungs that are neither the model nor a control; what model.json says of them."""
+    kept = rungs.save(s.folder, others, s.origin(), rungs.MOST_BYTES)
+    if kept.left_out:
+        text = f"weights of {some(kept.left_out)} were not kept: over {rungs.MOST_BYTES / 1e6:.0f} MB of other rungs"
+        _tell_notes([Note("assumed", text)], s)
+    return kept.rungs
 
 
 def _pin(s: Session) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import evaluate, evidence, features, floors, outcome, sources, storage
+from graft import corrupt as corruptions
+from graft import evaluate, evidence, features, floors, outcome, robustness, sources, storage
 from graft._intake import shown
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
@@ -105,18 +106,24 @@ class Run:
         label: str = "",
         max_bad: float = 0.01,
         drop_unlabelled: bool = False,
+        corrupt: bool | str | Sequence[str] = False,
+        corrupt_samples: int = robustness.SAMPLES,
         voice: Voice | None = None,
     ) -> dict[str, Any]:
         """Measure the model on labelled data: its test part where it has one, else all of it.
 
         Returns the object of `graft evaluate --json`, with every measure in `scores`. Controls are those of
         the fit: the commonest class, and nearest neighbours and the probe where the pretrained backbone is at
-        hand. Raises DataError for labels that the model does not know.
+        hand. `corrupt` also measures every rung under corruptions, on at most `corrupt_samples`: True for the usual
+        ones, "all", or names (`graft.corrupt`); the object then has `corrupted` and `robustness` too, as
+        `graft.robustness.plain` says. Raises DataError for labels that the model does not know, UsageError for a
+        corruption that is not known.
         """
         import time
 
         start = time.monotonic()
         voice = voice or Voice(quiet=True)
+        names = corruptions.chosen(corrupt, self.task.modality) if corrupt else ()
         task = self._loaded[1]
         source, name = sources.resolve(data)
         asked = Recipe(
@@ -151,12 +158,31 @@ class Run:
         measure, own = next(iter(found.items()))
         beside = {n: outcome.brief(evaluate.score(task, a, truth, seed, self._offsets(n))) for n, a in controls.items()}
         notes += [Note("warning", missing)] if missing else []
+        more = self._corrupted(samples, names, corrupt_samples, voice, notes) if names else {}
         return {
             **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
             "controls": beside, "seconds": round(time.monotonic() - start, 2),
             "data": name, "part": part, "scores": {k: v.plain() for k, v in found.items()},
-            "notes": [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in notes],
+            "notes": [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in notes], **more,
         }  # fmt: skip
+
+    def _corrupted(
+        self, samples: Sequence[Sample], names: Sequence[str], most: int, voice: Voice, notes: list[Note]
+    ) -> dict[str, Any]:
+        """What every rung is worth under corruptions; what is not compared goes to the notes."""
+        if most < 1:
+            raise UsageError(f"--corrupt-samples {most}: at least one sample is needed")
+        seed = int(self.report["environment"].get("seed") or 0)
+        ran = [r["name"] for r in self.report["rungs"]]
+        kept = (self.report["chosen"], *self._loaded)
+        with memory.told("evaluate --corrupt", self.device):
+            found = robustness.measure(
+                self.folder, self.meta, kept, samples, names, most=most, seed=seed, ran=ran,
+                always=self._always(len(samples)), voice=voice,
+            )  # fmt: skip
+        said = (("assumed", robustness.note(found)), ("warning", robustness.warned(found)))
+        notes += [Note(kind, text) for kind, text in said if text]
+        return robustness.plain(found)
 
     def _answers(self, samples: Sequence[Sample], voice: Voice) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
         """(the model's answers, those of each control, why controls are missing) on samples.

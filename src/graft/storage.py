@@ -64,13 +64,15 @@ def save_model(
     beside: Sequence[str] = (),
     thresholds: Mapping[str, Sequence[float]] | None = None,
     precision: str = "fp32",
+    rungs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
     Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
     What the model says of a golden input is noted, and checked when it is loaded (`graft.golden`).
     The heads of the `controls` lie in the same file, so that they can stand beside the model on other data,
-    and so do the marks of the samples it `learned` from, so that these are known again.
+    and so do the marks of the samples it `learned` from, so that these are known again. `rungs` describes the
+    other rungs, whose files lie there already (`graft.rungs.save`).
     """
     tensors = tensors_of(model)
     whole = sum(t.numel() * t.element_size() for t in tensors.values()) < WHOLE_BYTES
@@ -104,12 +106,14 @@ def save_model(
         },
         "head": _description(model.head),
         "controls": {n: _description(c) for n, c in controls.items()},
+        "rungs": {n: dict(r) for n, r in (rungs or {}).items()},
         "precision": precision,
         "golden": golden.make(model, task),
         "weights": "whole" if whole else "what differs from the backbone",
         "versions": versions(),
     }
     names = {WEIGHTS, *(b for b in beside if b != META), *(f"assets/{a}" for a in model.backbone.assets())}
+    names |= {str(r["file"]) for r in (rungs or {}).values()}
     whole_meta = {**meta, "files": manifest(folder, sorted(names))}
     write_json(folder / META, {**whole_meta, "seal": seal(whole_meta)})
 

@@ -61,7 +61,39 @@ def evaluation(found: dict[str, Any]) -> Any:
     for name, s in found["controls"].items():
         table.add_row(Text(f"{spoken(measure)} of {spoken(name)}"), *_score(s, measure), _direction(measure))
     said = [f"{found['n']} samples, the {found['part']} part of {found['data']}", *notes(found)]
-    return Group(table, *(Text(line) for line in said))
+    more = corrupted(found) if "robustness" in found else []
+    return Group(table, *(Text(line) for line in said), *more)
+
+
+def corrupted(found: dict[str, Any]) -> list[Any]:
+    """Every rung clean and corrupted: a table of means, one by strength, and what they come to."""
+    from rich.table import Table
+    from rich.text import Text
+
+    said, measure = found["robustness"], found["measure"]
+    means = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("rung", "clean", "corrupted", "95 % interval", "of it left"):
+        means.add_column(heading, justify="left" if heading == "rung" else "right")
+    for name, s in said["rungs"].items():
+        left = "n/a" if s["relative"] is None else f"{100 * s['relative']:.0f}%"
+        kept = " (kept)" if name == said["kept"] else ""
+        means.add_row(
+            Text(spoken(name) + kept), value(finite(s["clean"]), measure), *_score(s["corrupted"], measure), left
+        )
+    for name, s in said["floor"].items():
+        means.add_row(Text(spoken(name)), value(finite(s), measure), value(finite(s), measure), "", "")
+    each = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("corruption", "rung", *map(str, said["strengths"])):
+        each.add_column(heading, justify="left" if heading in ("corruption", "rung") else "right")
+    for what in said["corruptions"]:
+        for i, (name, by) in enumerate(found["corrupted"].items()):
+            scores = (value(finite(s), measure) for s in by[what])
+            each.add_row(Text("" if i else spoken(what)), Text(spoken(name)), *scores)
+    less = "; less is better" if is_lower_better(measure) else ""
+    size = str(said["n"]) if said["n"] == said["of"] else f"{said['n']} of {said['of']}, drawn by stratum"
+    what = f"{spoken(measure)} on {size} samples, clean and under {len(said['corruptions'])} corruptions"
+    last = [Text(said["sentence"], style="bold")] if said["sentence"] else []
+    return [Text(f"\n{what} (mean over five strengths){less}"), means, Text(""), each, *last]
 
 
 def _score(score: dict[str, Any], measure: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft._picturefile import PictureFile
+from graft._picturefile import Altered, PictureFile
 from graft.data import Boxes, Sample
 from graft.errors import UsageError, did_you_mean
 
@@ -55,7 +55,8 @@ def opened(x: Any, want: int | None = None) -> Any:
     """Decode x where it is a file of a picture; everything else is ready.
 
     A path, or a PictureFile of three channels, becomes an RGB picture; one of more channels a uint8 array
-    [height, width, channels]. `want` lets large JPEGs be decoded small: see `graft.pictures.open_picture`.
+    [height, width, channels]; an Altered is opened, then changed. `want` lets large JPEGs be decoded small: see
+    `graft.pictures.open_picture`.
     Raises BadPicture where the file cannot be read.
     """
     if isinstance(x, Path):
@@ -66,6 +67,8 @@ def opened(x: Any, want: int | None = None) -> Any:
         from graft.pictures import open_bands
 
         return open_bands(x, want)
+    if isinstance(x, Altered):
+        return x.change(opened(x.source, x.want))
     return x
 
 

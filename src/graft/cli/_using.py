@@ -55,6 +55,15 @@ def evaluate(
     device: Device = "auto",
     max_bad: Annotated[float, typer.Option(help="Share of unreadable items above which data are refused.")] = 0.01,
     drop_unlabelled: DropUnlabelled = False,
+    corrupt: Annotated[
+        bool, typer.Option("--corrupt", help="Also every rung under noise, blur, JPEG and contrast, or typos and case.")
+    ] = False,
+    corruptions: Annotated[
+        str, typer.Option(help="Corrupt by these alone, or by all: noise,jpeg.", metavar="NAMES", show_default=False)
+    ] = "",
+    corrupt_samples: Annotated[
+        int, typer.Option(help="Corrupt so many samples at most, drawn by stratum.", min=1)
+    ] = 500,
     plugin: Plugin = [],  # noqa: B006
     quiet: Quiet = False,
     as_json: Json = False,
@@ -67,8 +76,9 @@ def evaluate(
     plugins(plugin)
     voice = Voice(quiet)
     found = Run(run, device).evaluate(
-        data, text=text, image=image, label=label, max_bad=max_bad, drop_unlabelled=drop_unlabelled, voice=voice
-    )
+        data, text=text, image=image, label=label, max_bad=max_bad, drop_unlabelled=drop_unlabelled,
+        corrupt=corruptions or corrupt, corrupt_samples=corrupt_samples, voice=voice,
+    )  # fmt: skip
     if as_json:
         for line in tell.notes(found):
             voice.say(line)
