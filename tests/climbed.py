@@ -1,4 +1,4 @@
-"""Runs of several rungs, which a recipe names: nothing is left out by a clock, and trained rungs lie beside the kept."""
+"""Runs of several rungs that a recipe names: no clock leaves one out, and trained ones lie beside the kept."""
 
 from __future__ import annotations
 

@@ -99,13 +99,15 @@ def brightness(x: Values, strength: int, draw: np.random.Generator, unit: float)
 
 def _spread(x: Values, kernel: NDArray[Any]) -> Values:
     """x under a kernel of odd sides that is made to sum to 1; at the edges the picture is mirrored."""
-    from scipy.signal import fftconvolve
+    from scipy.fft import irfft2, next_fast_len, rfft2  # scipy.signal would take a second to import
 
-    down, right = kernel.shape[0] // 2, kernel.shape[1] // 2
-    wide = np.pad(x, ((down, down), (right, right), (0, 0)), mode="symmetric")
-    share = (kernel / kernel.sum()).astype(np.float32)[:, :, None]
-    spread: Values = fftconvolve(wide, share, mode="valid", axes=(0, 1))
-    return spread
+    (high, broad), (height, width) = kernel.shape, x.shape[:2]
+    wide = np.pad(x, ((high // 2,) * 2, (broad // 2,) * 2, (0, 0)), mode="symmetric")
+    sides = (next_fast_len(wide.shape[0], real=True), next_fast_len(wide.shape[1], real=True))
+    share = rfft2((kernel / kernel.sum()).astype(np.float32), sides)[:, :, None]
+    spread: Values = irfft2(rfft2(wide, sides, axes=(0, 1)) * share, sides, axes=(0, 1))
+    # What wraps around lies in the first rows and columns, outside of the picture.
+    return spread[high - 1 : high - 1 + height, broad - 1 : broad - 1 + width]
 
 
 def _coded(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

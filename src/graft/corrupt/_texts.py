@@ -91,11 +91,11 @@ def _or_else(changed: str, text: str) -> str:
 
 
 def _neighbours() -> dict[str, str]:
-    """The keys less than one and a quarter key widths away from each."""
+    """The keys that touch each: those in its row beside it, and in the next rows less than a key's width aside."""
     place = {c: (row, i + _SHIFT[row]) for row, keys in enumerate(_ROWS) for i, c in enumerate(keys)}
     near = {
-        c: [o for o, (r, i) in place.items() if o != c and (r - place[c][0]) ** 2 + (i - place[c][1]) ** 2 < 1.25**2]
-        for c in place
+        c: [o for o, (r, i) in place.items() if abs(r - row) <= 1 and 0 < abs(i - at) < (1.5 if r == row else 1)]
+        for c, (row, at) in place.items()
     }
     return {c: "".join(others) for c, others in near.items()}
 
