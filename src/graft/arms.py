@@ -66,6 +66,7 @@ class Arm:
             "name": self.name, "value": s.value, "low": s.low, "high": s.high,
             "seconds": round(self.seconds, 2), "kept": self.kept, "why": self.why,
             "recipe": " ".join(filter(None, (recipe.short_form(self.stages), self.saw))), "trained": self.trained,
+            "saw": self.saw,
         }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def report(
         **proof.shown(case, s.data.test),
         "backbone": card(s.origin().card, s.recipe.backbone),
         "left_out": left_out,
-        "evidence": evidence_card(s, found),
+        "evidence": evidence_card(s, arms, found),
         "curves": curves(s.folder / "log.jsonl"),
         "decided": decided(s, ranking, found),
         "training_notes": train.notes(s.folder / "log.jsonl"),
@@ -113,20 +114,22 @@ def report(
     }  # fmt: skip
 
 
-def evidence_card(s: Session, found: Evidence) -> dict[str, Any]:
-    """Which controls ran, how many steps they made, and what share of the run they took."""
-    made = [a for a in found.arms.values() if a.start == "random"]
+def evidence_card(s: Session, ran: Sequence[Arm], found: Evidence) -> dict[str, Any]:
+    """Which controls ran beside the rungs, what they saw, and what share of the run they took."""
+    rungs = {a.name for a in ran}
+    made = [a for n, a in found.arms.items() if n not in rungs and n not in constant.BASELINES]
     seconds = sum(a.seconds for a in made)
     return {
         "mode": s.recipe.evidence,
         "controls": [
-            {"name": a.name, "saw": a.saw, "seconds": round(a.seconds, 2), "recipe": recipe.short_form(a.stages)}
+            {"name": a.name, "start": a.start, "saw": a.saw, "seconds": round(a.seconds, 2),
+             "recipe": recipe.short_form(a.stages)}
             for a in made
         ],
         "left_out": found.left_out,
         "seconds": round(seconds, 2),
         "share": round(seconds / max(s.clock.spent(), 1e-9), 4),
-    }
+    }  # fmt: skip
 
 
 def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[str, Any]]:
