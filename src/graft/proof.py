@@ -107,9 +107,10 @@ def transfer(case: Case, first: Mapping[str, Score], truth: np.ndarray) -> dict[
     reach = f"{number(kept.value, measure)} {spoken(measure)} [{interval(kept.plain(), measure)}]"
     said = f"{named(case, case.kept)} reaches {reach} on {kept.n} test samples"
     if case.mode == "off":
-        word, without, pair = "cannot_tell", "", None
+        word: str = "cannot_tell"
+        without, pair = "", None
         text = f"{said[0].upper()}{said[1:]}. No controls ran (--evidence off): nothing is said about transfer."
-        told: dict[str, Any] = {"reason": "no controls ran (--evidence off)", "margin": None}
+        told: dict[str, Any] = {"reason": "no controls ran (--evidence off)", "margin": None, "needed": None}
     else:
         rivals = (case.baseline, case.same)
         without = evidence.best_without(task, case.truth["valid"], case.seed, case.made, rivals)
@@ -117,7 +118,8 @@ def transfer(case: Case, first: Mapping[str, Score], truth: np.ndarray) -> dict[
         tests = (case.tests[case.kept], case.tests[without])
         pair = evaluate.paired(task, *tests, truth, case.seed, offsets)
         decided = verdict.decide(pair, kept.n, measure, task.lower(), first[without])
-        word, told = decided.word, {"reason": decided.reason, "margin": decided.margin}
+        word = decided.word
+        told = {"reason": decided.reason, "margin": decided.margin, "needed": decided.needed}
         text = _sentence(case, said, word, decided.reason, pair, without)
     sides = {"with": case.kept, "without": without, "kept": case.chosen}
     plain = asdict(pair) if pair is not None else {}
@@ -148,7 +150,7 @@ def _sentence(case: Case, said: str, word: str, reason: str, pair: evaluate.Pair
         return f"Transfer hurt: {said}, worse than {best} ({gap})."
     if word == "no_difference":
         return f"Transfer made no difference: {said}, as good as {best} ({gap})."
-    return f"Cannot tell whether transfer helped: {said}, against {best} ({gap}): {reason}."
+    return f"Cannot tell whether transfer helped: {said}, against {best}: {reason.rstrip('.')}."
 
 
 def _besides(case: Case) -> list[str]:
