@@ -346,7 +346,7 @@ def test_row_29_what_hides_behind_accuracy_is_always_shown(
     assert {"accuracy", "balanced_accuracy", "macro_f1"} <= set(found["scores"][found["chosen"]]["test"])
     majority = found["scores"]["majority"]["test"]
     assert majority["accuracy"]["value"] > 0.9 and majority["balanced_accuracy"]["value"] == pytest.approx(0.5)
-    assert "majority" in found["controls"] and "always the commonest class" in found["verdict"]
+    assert "majority" in found["controls"] and "always the commonest class" in found["comparisons"]
 
 
 @pytest.mark.parametrize("modality", ["text", "picture"])

@@ -23,7 +23,7 @@ KEPT = {
     "recipe.toml", "model.json", "weights.safetensors", "log.jsonl", "predictions.parquet", "report.json",
     "report.html", "README.md",
 }  # fmt: skip
-SUMMARY = {"run", "task", "backbone", "measure", "value", "low", "high", "n", "controls", "rungs", "seconds"}
+SUMMARY = {"run", "task", "backbone", "measure", "value", "low", "high", "n", "controls", "rungs", "seconds", "verdict"}
 RUNG = {"name", "value", "low", "high", "seconds", "kept", "why"}
 CANDIDATE = {"name", "predicted", "low", "high", "probe", "parameters", "mb", "ms", "license", "error"}
 
@@ -77,7 +77,9 @@ def test_every_number_of_the_report_is_recomputable_from_the_predictions(
     test, valid = table[table["split"] == "test"], table[table["split"] == "valid"]
     assert set(table["split"]) == {"test", "valid"}
     assert accuracy(test[test["model"] == said["chosen"]], found.labels) == said["headline"]["value"]
-    assert set(said["controls"]) == {"majority", "nearest_neighbour", "probe"}
+    assert {"majority", "nearest_neighbour", "probe"} <= set(said["controls"])
+    left = {x["name"] for x in said["evidence"]["left_out"]}
+    assert set(said["controls"]) | left == {"majority", "nearest_neighbour", "probe", "random_probe", "scratch"}
     for name, control in said["controls"].items():
         assert accuracy(test[test["model"] == name], found.labels) == control["value"], name
     for rung in said["rungs"]:
@@ -129,6 +131,7 @@ def test_a_recipe_with_every_number_is_written(text_run: Run) -> None:
 
 def test_the_log_has_a_line_a_step_and_the_losses_by_name(text_run: Run) -> None:
     said = [json.loads(line) for line in (text_run.folder / "log.jsonl").read_text().splitlines()]
+    said = [line for line in said if line["rung"] == "recipe"]
     steps = [line for line in said if "terms" in line]
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
     assert all(set(line["terms"]) == {"cross_entropy"} and line["stage"] == 1 for line in steps)
@@ -421,7 +424,7 @@ def test_evaluate_prints_the_contract(text_run: Run, reviews: Path) -> None:
     said = call("evaluate", text_run.folder, reviews, "--json")
     assert said.out.count("\n") == 1
     found = json.loads(said.out)
-    assert set(found) == SUMMARY | {"scores", "part", "data", "notes"}
+    assert set(found) == SUMMARY - {"verdict"} | {"scores", "part", "data", "notes"}
     assert found["run"] == str(text_run.folder)
     assert found["measure"] == "accuracy"
     assert found["n"] == 80
@@ -601,7 +604,7 @@ def test_a_run_as_backbone_tells_which_test_samples_it_knows(text_run: Run, revi
     assert set(notes[0]["items"]) == mine - test_before
 
 
-@pytest.mark.parametrize("name", ["majority", "probe", "nearest_neighbour"])
+@pytest.mark.parametrize("name", ["majority", "probe", "nearest_neighbour", "scratch", "random_probe"])
 def test_a_rung_cannot_take_the_name_of_a_control(name: str, reviews: Path, bert: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     method = "probe" if name != "probe" else "nearest_neighbour"

@@ -12,7 +12,7 @@ import pytest
 from command import Said, call, lines, refused
 
 import graft
-from graft import _wording, evidence, measures, outcome
+from graft import _wording, measures, outcome
 from graft.cli._saying import print_json
 from graft.data import Note
 from graft.errors import DataError, UsageError
@@ -203,7 +203,7 @@ def test_compare_takes_the_measure_that_its_error_asks_for(text_run: graft.Run) 
     assert said.code == 0 and json.loads(said.out)["measure"] == "macro_f1"
 
 
-@pytest.mark.parametrize("name", evidence.BASELINES)
+@pytest.mark.parametrize("name", constant.BASELINES)
 def test_no_rung_has_the_name_of_a_control(name: str, tmp_path: Path, reviews: Path) -> None:
     from graft.recipe import dump_toml
 

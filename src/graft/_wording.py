@@ -34,11 +34,13 @@ CONTROLS = {
     "constant": "always the same number: what no knowledge at all gets",
     "nearest_neighbour": "the vote of the most alike training items, as the frozen backbone sees them",
     "probe": "a linear classifier on the frozen backbone",
-    "scratch": "the same network, started from random weights",
+    "random_probe": "a linear classifier on the same network with random weights",
+    "scratch": "the same network, trained from random weights",
 }
 CONTROLS_OF_NUMBERS = {
     "nearest_neighbour": "the mean of the most alike training items, as the frozen backbone sees them",
     "probe": "a linear regression on the frozen backbone",
+    "random_probe": "a linear regression on the same network with random weights",
 }
 FIXED = {"r2": 3, "spearman": 3}  # decimals of a share that may fall below zero
 ANSWERS = ("classes", "labels", "numbers")  # what a task may answer with

@@ -4,63 +4,85 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from graft import evaluate, ladder
+from graft import arms as running
+from graft import constant, controls, evaluate, ladder
 from graft._wording import interval, is_percent, number, spoken
-from graft.data import Sample
+from graft.arms import Arm
 from graft.evaluate import Paired, Score
-from graft.ladder import Arm
 from graft.session import Session
 from graft.tasks import Task
-
-BASELINES = ("majority", "base_rates", "constant")
-"""The control without any knowledge, by kind of answer."""
 
 
 @dataclass
 class Evidence:
-    """Answers on the test part of the chosen arm and of every control, their scores and paired differences."""
+    """What was answered by the chosen arm and by every control, on validation and on the test part.
+
+    `answers` are on the test part [n, ...], by name; `arms` are all that ran, rungs first; `baseline` is the name of
+    the control that looks at nothing, whose answers on validation are `same`. `kept` is the best arm with pretrained
+    knowledge, `chosen` the arm that the run keeps: another one only where transfer was negative.
+    """
 
     answers: dict[str, np.ndarray]
-    scores: dict[str, dict[str, Score]]
-    against: dict[str, Paired]
-    chosen: str
     arms: dict[str, Arm]
-    offsets: dict[str, np.ndarray | None]
+    baseline: str
+    same: np.ndarray
+    kept: str
+    chosen: str
+    left_out: list[dict[str, str]] = field(default_factory=list)
+
+    def offsets(self, name: str) -> np.ndarray | None:
+        """What moves the decisions of a model; None: nothing."""
+        return self.arms[name].offsets if name in self.arms else None
 
 
-def always(task: Task, train: Sequence[Sample], n: int) -> tuple[str, np.ndarray]:
-    """(name, answers [n, ...]) of the control that looks at nothing but the training targets."""
-    if task.answer is None:
-        raise NotImplementedError(f"{task.name} has no answer that is always the same")
-    return task.answer.baseline, task.answer.always(train, task.labels, n, task.measures[0].partition(":")[0])
+def gather(s: Session, ran: list[Arm]) -> Evidence:
+    """Run the controls that did not run as rungs, settle what is kept, and answer the test part with each."""
+    kept = next(a for a in ran if a.kept)
+    made, left_out = controls.run_all(s, ran)
+    by_name = {a.name: a for a in (*ran, *made)}
+    baseline, same = constant.always(s.task, s.data.train, len(s.data.valid))
+    truth = evaluate.truth_of(s.task, s.data.valid)
+    winner = "" if s.recipe.evidence == "off" else beaten_by(s.task, truth, s.recipe.seed, kept, made, (baseline, same))
+    if winner == baseline:
+        by_name[baseline] = constant.arm(s, baseline)
+    known = [r.name for r in ladder.control_rungs() if r.name in by_name]
+    names = dict.fromkeys((kept.name, *known, *(a.name for a in made if a.start == "random")))
+    answers = {name: s.timed("test", partial(running.test_answers, s, by_name[name])) for name in names}
+    answers[baseline] = constant.always(s.task, s.data.train, len(s.data.test))[1]
+    return Evidence(answers, by_name, baseline, same, kept.name, winner or kept.name, left_out)
 
 
-def gather(s: Session, arms: list[Arm]) -> Evidence:
-    """Run the controls that did not run as rungs, and answer the test part with each and with the chosen arm."""
-    chosen = next(a for a in arms if a.kept)
-    by_name = {a.name: a for a in arms}
-    for rung in ladder.control_rungs():
-        if rung.name not in by_name:
-            by_name[rung.name] = s.timed(f"control {rung.name}", partial(ladder.run, s, rung.name, rung.stages))
-    names = [chosen.name, *(r.name for r in ladder.control_rungs() if r.name != chosen.name)]
-    answers = {name: s.timed("test", partial(ladder.test_answers, s, by_name[name])) for name in names}
-    offsets = {name: by_name[name].offsets for name in names}
-    baseline, same = always(s.task, s.data.train, len(s.data.test))
-    answers[baseline], offsets[baseline] = same, None
-    truth = evaluate.truth_of(s.task, s.data.test)
-    scores = {name: evaluate.scores(s.task, a, truth, s.recipe.seed, offsets[name]) for name, a in answers.items()}
-    own = offsets[chosen.name]
-    against = {
-        name: evaluate.paired(s.task, answers[chosen.name], a, truth, s.recipe.seed, (own, offsets[name]))
-        for name, a in answers.items()
-        if name != chosen.name
-    }
-    return Evidence(answers, scores, against, chosen.name, by_name, offsets)
+def beaten_by(
+    task: Task, truth: Sequence[Any], seed: int, kept: Arm, made: Sequence[Arm], baseline: tuple[str, np.ndarray]
+) -> str:
+    """The arm without pretrained knowledge that beats the kept one on validation, or "": negative transfer.
+
+    Each is tested at ALPHA shared by all of them (Bonferroni), so that chance alone seldom turns a model down. Of
+    several the simplest wins that none is measurably better than: always the same, a probe, training.
+    """
+    rivals = {baseline[0]: baseline[1]} | {a.name: a.shown() for a in made if a.start == "random"}
+    winner, best = "", kept.shown()
+    for name, answers in rivals.items():
+        level = ladder.ALPHA / len(rivals)
+        if evaluate.paired(task, answers, best, truth, seed).p < level:
+            winner, best = name, answers
+    return winner
+
+
+def best_without(
+    task: Task, truth: Sequence[Any], seed: int, made: Sequence[Arm], baseline: tuple[str, np.ndarray]
+) -> str:
+    """The best arm without pretrained knowledge by its score on validation; the one that looks at nothing at least."""
+    sign = -1.0 if task.lower() else 1.0
+    scored = {baseline[0]: evaluate.score(task, baseline[1], truth, seed).value}
+    scored |= {a.name: a.score.value for a in made if a.start == "random"}
+    return max(scored, key=lambda name: sign * scored[name] if math.isfinite(scored[name]) else -math.inf)
 
 
 def verdict(
@@ -91,7 +113,8 @@ def verdict(
         better, worse = (pair.high < 0, pair.low > 0) if lower else (pair.low > 0, pair.high < 0)
         what = "better than" if better else "worse than" if worse else "not separable from"
         parts.append(f"{what} {named(name)} ({points})")
-    return f"{said[0].upper()}{said[1:]}: {'; '.join(parts)}."
+    compared = f": {'; '.join(parts)}" if parts else ""
+    return f"{said[0].upper()}{said[1:]}{compared}."
 
 
 def words(name: str) -> str:
@@ -103,6 +126,8 @@ def words(name: str) -> str:
         "balanced_probe": "the frozen probe with classes counted alike",
         "nearest_neighbour": "nearest neighbours on frozen features",
         "probe": "the frozen probe",
+        "random_probe": "a probe on random features",
+        "scratch": "training from scratch",
         "finetune": "fine-tuning",
         "probe_finetune": "fine-tuning from the probe",
         "recipe": "the recipe",

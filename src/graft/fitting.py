@@ -9,11 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft import evidence, floors, hub, ladder, outcome, ranking, recipe, registry, report, rungs, sources, storage
+from graft import arms as running
+from graft import floors, hub, ladder, outcome, ranking, recipe, registry, report, rungs, sources, storage
 from graft._wording import short
 from graft.backbones import split
 from graft.data import Data, Note
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
+from graft.evidence import gather
 from graft.files import slug, write_json, write_whole
 from graft.recipe import Recipe
 from graft.request import Request, check_methods, is_recipe, settle
@@ -42,6 +44,7 @@ def fit(
     recipe: str | Path | None = None,
     set: Sequence[str] = (),
     budget: str | float | None = None,
+    evidence: str = "quick",
     measure: str = "",
     seed: int | None = None,
     out: str | Path | None = None,
@@ -74,12 +77,14 @@ def fit(
     Hugging Face data set, a list of (x, label), or a `recipe.toml` of an earlier run; `text`, `image`, `label`,
     `group`, `domain`, `time` and `split` name columns where guessing is not wanted. `recipe`
     ("probe > finetune:depth=2") runs that and the controls, with no clock; without it rungs are climbed for
-    `budget` (seconds, or "5m"). `measure` decides between rungs. `out` is the run folder.
+    `budget` (seconds, or "5m"). `evidence` says how far the controls without pretrained knowledge go: off, quick (a
+    fifth of the rungs' time or steps), full. `measure` decides between rungs. `out` is the run folder.
 
     Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
     """
     given = {
-        "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
+        "backbone": backbone, "evidence": evidence, "measure": measure, "seed": seed, "device": device,
+        "precision": precision,
         "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain, "time": time,
         "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
         "long_texts": long_texts,
@@ -154,11 +159,11 @@ def _work(s: Session, request: Request, out: Path) -> None:
     seen = _seen_before(s)
     arms, left_out = ladder.climb(s)
     s.data.notes += s.timed("suspects", lambda: ladder.suspects(s, arms))
-    shown = evidence.gather(s, arms)
+    shown = gather(s, arms)
     beside = {shown.chosen, *(r.name for r in ladder.control_rungs())}  # their weights lie with the model's
     others = _keep_rungs(s, [a for a in arms if a.name not in beside])
     said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
-    model = ladder.model_of(s, shown.arms[shown.chosen])
+    model = running.model_of(s, shown.arms[shown.chosen])
     import pyarrow.parquet as pq
 
     pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")
@@ -169,10 +174,19 @@ def _work(s: Session, request: Request, out: Path) -> None:
     write_whole(s.folder / "README.md", report.model_card(said))
     if not (s.folder / "log.jsonl").exists():
         write_whole(s.folder / "log.jsonl", "")
-    controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
-    offsets = outcome.thresholds(s, shown)
+    controls = {r.name: running.head_of(shown.arms[r.name]) for r in ladder.control_rungs() if r.name in shown.arms}
     storage.save_model(
-        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way, others
+        s.folder,
+        model,
+        s.task,
+        s.recipe.backbone,
+        s.origin(),
+        controls,
+        seen,
+        KEPT,
+        said["thresholds"],
+        s.precision().way,
+        others,
     )
 
 

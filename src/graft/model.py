@@ -231,6 +231,6 @@ def fingerprint(module: nn.Module) -> str:
     return h.hexdigest()
 
 
-def batch_norms(module: nn.Module) -> Iterator[nn.Module]:
+def batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
     """All batch normalisations below a module."""
     return (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))

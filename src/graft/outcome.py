@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from graft import details, evaluate, evidence, measures, recipe, storage, train
+from graft import constant, controls, evaluate, proof, recipe, storage, train
+from graft.arms import Arm
 from graft.data import Data, Sample
 from graft.evidence import Evidence
-from graft.ladder import Arm, control_rungs
 from graft.model import Card
+from graft.proof import Case
 from graft.ranking import Ranking
-from graft.recipe import Rung
 from graft.session import Session
 
 FORMAT = 1
 SUMMARY = (
-    "run", "task", "backbone", "measure", "value", "low", "high", "n", "controls", "rungs", "seconds",
+    "run", "task", "backbone", "measure", "value", "low", "high", "n", "controls", "verdict", "rungs", "seconds",
 )  # fmt: skip
 """Keys of the one JSON object of `graft fit --json` and `graft evaluate --json`."""
 
 
-def repeatable(s: Session, arms: list[Arm]) -> str:
+def case_of(s: Session, ran: list[Arm], found: Evidence) -> Case:
+    """What the run's claims rest on."""
+    truth = {name: evaluate.truth_of(s.task, s.part(name)) for name in ("valid", "test")}
+    names = {a.name for a in ran}
+    made = [a for n, a in found.arms.items() if n not in names and n not in constant.BASELINES]
+    return Case(
+        s.task, s.recipe.seed, truth, ran, made, found.answers, found.baseline, found.same, found.kept, found.chosen,
+        s.recipe.evidence,
+    )  # fmt: skip
+
+
+def repeatable(s: Session, arms: list[Arm], found: Evidence) -> str:
     """The recipe of this run with every number that was used; it decides nothing by a clock."""
-    rungs = tuple(Rung(a.name, a.stages) for a in arms)
-    return recipe.dump_toml(replace(s.recipe, rungs=rungs, device=s.device, precision=s.precision().way))
+    rungs = tuple(a.rung for a in arms)
+    made = controls.repeatable(list(found.arms.values()), found.left_out)
+    return recipe.dump_toml(replace(s.recipe, rungs=rungs, controls=made, device=s.device, precision=s.precision().way))
 
 
 def predictions(s: Session, found: Evidence) -> Any:
-    """A table [id, content, split, model, truth, decided, score_LABEL ...]: every rung on validation, the rest on test.
+    """A table [id, content, split, model, truth, decided, score_LABEL ...]: every arm on validation, the rest on test.
 
     `content` marks what the sample holds, `decided` is the answer under the model's own thresholds. Numbers
     have `prediction` instead of scores; several labels are a list.
@@ -41,7 +54,8 @@ def predictions(s: Session, found: Evidence) -> Any:
 
     columns: dict[str, list[Any]] = {k: [] for k in ("id", "content", "split", "model", "truth", "decided")}
     blocks: list[np.ndarray] = []
-    blocks_of = [("valid", a.name, s.data.valid, a.valid) for a in found.arms.values()]
+    ran = {n: a.valid for n, a in found.arms.items() if n != found.baseline}
+    blocks_of = [("valid", n, s.data.valid, a) for n, a in {**ran, found.baseline: found.same}.items()]
     blocks_of += [("test", name, s.data.test, a) for name, a in found.answers.items()]
     for split, model, samples, answers in blocks_of:
         columns["id"].extend(x.id for x in samples)
@@ -59,8 +73,7 @@ def predictions(s: Session, found: Evidence) -> Any:
 
 def _decided(s: Session, model: str, found: Evidence, answers: np.ndarray) -> list[Any]:
     """Answers as a person reads them: a label, a list of labels, a number."""
-    arm = found.arms.get(model)
-    decided = s.task.decide(answers, arm.offsets if arm is not None else found.offsets.get(model))
+    decided = s.task.decide(answers, found.offsets(model))
     if s.task.outputs == "numbers":
         return [float(v) for v in decided]
     if s.task.outputs == "labels":
@@ -72,14 +85,7 @@ def report(
     s: Session, arms: list[Arm], found: Evidence, ranking: Ranking | None, left_out: list[dict[str, str]], out: Path
 ) -> dict[str, Any]:
     """The report as plain values; `report.json` and the page are made of it."""
-    chosen = found.chosen
-    measure = next(iter(found.scores[chosen]))
-    own = {name: scores[measure] for name, scores in found.scores.items()}
-    truth = np.asarray(evaluate.truth_of(s.task, s.data.test))
-    scores: dict[str, Any] = {n: {"test": {k: v.plain() for k, v in m.items()}} for n, m in found.scores.items()}
-    for a in found.arms.values():
-        scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
-    controls = (*evidence.BASELINES, *(r.name for r in control_rungs()))
+    case = case_of(s, arms, found)
     return {
         "format": FORMAT,
         "level": evaluate.LEVEL,
@@ -88,32 +94,41 @@ def report(
         "graft": storage.versions()["graft-learn"],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "task": {"name": s.task.name, "labels": list(s.task.labels), "answers": s.task.outputs},
-        "measure": measure,
-        "measures": _definitions(s, found.scores[chosen], truth),
-        "chosen": chosen,
-        "headline": own[chosen].plain(),
-        "verdict": evidence.verdict(
-            chosen, measure, own, found.against, {a.name: a.saw for a in found.arms.values()}, s.task.lower()
-        ),
+        "chosen": found.chosen,
+        **proof.numbers(case),
+        **proof.shown(case, s.data.test),
         "backbone": card(s.origin().card, s.recipe.backbone),
-        "controls": {n: brief(own[n]) for n in controls if n in own},
-        "against": {n: asdict(p) for n, p in found.against.items()},
-        "rungs": [a.plain() for a in arms],
         "left_out": left_out,
-        "scores": scores,
-        "thresholds": thresholds(s, found),
-        **details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen]),
+        "evidence": evidence_card(s, arms, found),
         "curves": curves(s.folder / "log.jsonl"),
         "decided": decided(s, ranking, found),
         "training_notes": train.notes(s.folder / "log.jsonl"),
         "rank": ranking.plain() if ranking else None,
         "data": data_card(s.data, s.recipe.data),
-        "recipe": repeatable(s, arms),
+        "recipe": repeatable(s, arms, found),
         "request": s.decisions.made["request"]["recipe"],
         "seconds": round(s.clock.spent(), 2),
         "timeline": [{"what": k, "seconds": round(v, 2)} for k, v in s.timeline.items()],
         "environment": {**storage.versions(), "device": s.device, "budget": s.clock.budget, "seed": s.recipe.seed,
                         "precision": s.precision().way, "precision_measured": s.precision().rates},
+    }  # fmt: skip
+
+
+def evidence_card(s: Session, ran: Sequence[Arm], found: Evidence) -> dict[str, Any]:
+    """Which controls ran beside the rungs, what they saw, and what share of the run they took."""
+    rungs = {a.name for a in ran}
+    made = [a for n, a in found.arms.items() if n not in rungs and n not in constant.BASELINES]
+    seconds = sum(a.seconds for a in made)
+    return {
+        "mode": s.recipe.evidence,
+        "controls": [
+            {"name": a.name, "start": a.start, "saw": a.saw, "seconds": round(a.seconds, 2),
+             "recipe": recipe.short_form(a.stages)}
+            for a in made
+        ],
+        "left_out": found.left_out,
+        "seconds": round(seconds, 2),
+        "share": round(seconds / max(s.clock.spent(), 1e-9), 4),
     }  # fmt: skip
 
 
@@ -125,32 +140,9 @@ def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[s
         rows.append({"what": "backbone", "by": "train, cross-validated", "rows": ranking.n})
     rows += [{"what": "penalties and neighbours", "by": "train, cross-validated", "rows": train_n}]
     rows += [{"what": "which rung is kept", "by": "valid", "rows": valid_n}]
-    if any(o is not None for o in found.offsets.values()):
+    if any(a.offsets is not None for a in found.arms.values()):
         rows.append({"what": "decision thresholds", "by": "valid, cross-fitted", "rows": valid_n})
     return [*rows, {"what": "the score and its intervals", "by": "test", "rows": test_n}]
-
-
-def thresholds(s: Session, found: Evidence) -> dict[str, list[float]]:
-    """Offsets chosen on validation, by model; the models that are not named decide by the plain probabilities."""
-    return {name: [float(v) for v in o] for name, o in found.offsets.items() if o is not None}
-
-
-def _definitions(s: Session, scores: dict[str, evaluate.Score], truth: np.ndarray) -> dict[str, Any]:
-    """What each measure is, whether less is better, and why one has no value here."""
-    assert s.task.answer is not None
-    kind = s.task.answer.kind
-    says = {m.name: m.says for m in measures.table()}
-    found = {}
-    for chosen in s.task.chosen():
-        why = measures.undefined(kind, chosen, truth, s.task.labels) if str(chosen) in scores else ""
-        found[str(chosen)] = {
-            "says": says[chosen.name], "lower": measures.is_lower(chosen.name), "undefined": why,
-        }  # fmt: skip
-    return found
-
-
-def brief(score: evaluate.Score) -> dict[str, float]:
-    return {"value": score.value, "low": score.low, "high": score.high}
 
 
 def card(known: Card, name: str) -> dict[str, Any]:
@@ -196,5 +188,6 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": report["run"], "task": report["task"]["name"], "backbone": report["backbone"]["name"],
         "measure": report["measure"], "value": head["value"], "low": head["low"], "high": head["high"], "n": head["n"],
-        "controls": report["controls"], "rungs": rungs, "seconds": report["seconds"],
+        "controls": report["controls"], "verdict": report["transfer"]["verdict"], "rungs": rungs,
+        "seconds": report["seconds"],
     }  # fmt: skip

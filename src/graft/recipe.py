@@ -92,12 +92,19 @@ class Stage:
         return tuple(Spec.parse(m) for m in self.methods)
 
 
+STARTS = ("pretrained", "random")
+"""What a rung may start from: the backbone's own weights, or the same network with random ones (a control)."""
+EVIDENCE = ("off", "quick", "full")
+"""What `evidence` may say."""
+
+
 @dataclass(frozen=True)
 class Rung:
-    """A named list of stages: one way of carrying the knowledge over."""
+    """A named list of stages: one way of carrying the knowledge over, or a control without any (`start` random)."""
 
     name: str
     stages: tuple[Stage, ...]
+    start: str = "pretrained"
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,11 @@ class Recipe:
     task: str = field(default="auto", metadata=note("kind of task; `graft list tasks`"))
     backbone: str = field(default="auto", metadata=note("pretrained model as SOURCE:NAME"))
     rungs: tuple[Rung, ...] = ()
+    controls: tuple[Rung, ...] = ()
+    evidence: str = field(
+        default="quick",
+        metadata=note("controls: off, quick (from scratch for a fifth of the rungs' time), full (to its end)"),
+    )
     precision: str = field(
         default="auto",
         metadata=note("of frozen passes: fp32, bf16, either with contiguous behind it, or auto, which measures"),
@@ -166,15 +178,30 @@ def load_toml(path: Path) -> Recipe:
         if "rungs" in raw:
             raise UsageError(f"{path}: give [[stages]] or [[rungs]], not both")
         raw["rungs"] = [{"name": "recipe", "stages": raw.pop("stages")}]
-    _check_tables(raw.get("rungs", []), f"{path}: [[rungs]]")
-    for r in raw.get("rungs", []):
-        _check_tables(r.get("stages", []), f"{path}: [[stages]]")
-    rungs = tuple(
-        Rung(str(r.get("name", "recipe")), tuple(_build(Stage, s, f"{path}: stage") for s in r.get("stages", ())))
-        for r in raw.pop("rungs", ())
-    )
+    rungs, controls = (_rungs(raw.pop(key, []), f"{path}: [[{key}]]") for key in ("rungs", "controls"))
     built: Recipe = _build(Recipe, raw, str(path))
-    return dataclasses.replace(built, rungs=rungs)
+    return dataclasses.replace(built, rungs=rungs, controls=controls)
+
+
+def _rungs(raw: Any, where: str) -> tuple[Rung, ...]:
+    _check_tables(raw, where)
+    return tuple(rung_from(r, where) for r in raw)
+
+
+def rung_from(raw: Mapping[str, Any], where: str = "rung") -> Rung:
+    """Build a rung from plain values; raises UsageError for what it cannot be."""
+    stages = raw.get("stages", [])
+    _check_tables(stages, f"{where}: [[stages]]")
+    start = raw.get("start", "pretrained")
+    if start not in STARTS:
+        raise UsageError(f"{where}: start = {start!r}: possible are {', '.join(STARTS)}")
+    built = tuple(_build(Stage, s, f"{where}: stage") for s in stages)
+    return Rung(str(raw.get("name", "recipe")), built, start)
+
+
+def plain_rung(rung: Rung) -> dict[str, Any]:
+    """A rung as plain values, the inverse of `rung_from`."""
+    return {"name": rung.name, "start": rung.start, "stages": [plain_stage(s) for s in rung.stages]}
 
 
 def _check_tables(value: Any, where: str) -> None:
@@ -186,9 +213,10 @@ def dump_toml(recipe: Recipe) -> str:
     """Write a recipe with every default written out; None fields stay out."""
     import tomli_w
 
-    flat = {k: v for k, v in dataclasses.asdict(recipe).items() if k != "rungs" and v is not None}
-    rungs = [{"name": r.name, "stages": [plain_stage(s) for s in r.stages]} for r in recipe.rungs]
-    return tomli_w.dumps({"format": FORMAT, **flat, "rungs": rungs})
+    apart = ("rungs", "controls")
+    flat = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in apart and v is not None}
+    lists = {"rungs": [plain_rung(r) for r in recipe.rungs], "controls": [plain_rung(r) for r in recipe.controls]}
+    return tomli_w.dumps({"format": FORMAT, **flat, **lists})
 
 
 def plain_stage(stage: Stage) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from graft import evidence, ladder, recipe, sources, train
+from graft import constant, controls, ladder, recipe, sources, train
 from graft.backbones import absolute
 from graft.errors import UsageError
 from graft.precision import asked_for
@@ -58,7 +58,10 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     if budget is None and not asked.rungs:
         budget = DEFAULT_BUDGET
     asked = replace(asked, rungs=asked.rungs or ladder.rungs(), data=name)
-    asked = replace(asked, **_given(request))
+    given = _given(request)
+    if given.get("evidence", asked.evidence) != asked.evidence:
+        asked = replace(asked, controls=())  # planned for the other
+    asked = replace(asked, **given)
     asked = recipe.override(asked, request.set)
     asked = replace(asked, backbone=absolute(asked.backbone))
     _check_names(asked)
@@ -74,14 +77,16 @@ def _check_names(asked: Recipe) -> None:
     names = [r.name for r in asked.rungs]
     if len(set(names)) < len(names):
         raise UsageError(f"rungs need different names: {', '.join(names)}")
-    controls = {r.name: r for r in ladder.control_rungs()}
+    known = {r.name: r for r in ladder.control_rungs()}
     for rung in asked.rungs:
-        same = rung.name in controls and ladder.name_of(rung.stages) == rung.name
-        if rung.name in evidence.BASELINES or (rung.name in controls and not same):
+        same = rung.name in known and ladder.name_of(rung.stages) == rung.name
+        reserved = (*constant.BASELINES, *controls.WITHOUT)
+        if rung.name in reserved or (rung.name in known and not same):
             raise UsageError(f"a rung cannot be called {rung.name!r}: that is a control; give it another name")
     if not 0 <= asked.max_bad <= 1:
         raise UsageError(f"--max-bad {asked.max_bad:g}: a share between 0 and 1 is expected")
     for key, given, possible in (
+        ("evidence", asked.evidence, recipe.EVIDENCE),
         ("unknown", asked.unknown, recipe.UNKNOWN),
         ("frames", asked.frames, recipe.FRAMES),
         ("long-texts", asked.long_texts, recipe.CUTS),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft import constant, evaluate, features, floors, outcome, proof, robustness, sources, storage
 from graft import corrupt as corruptions
-from graft import evaluate, evidence, features, floors, outcome, robustness, sources, storage
 from graft._intake import shown
 from graft.data import Note, Sample
 from graft.errors import DataError, SetupError, UsageError, some
@@ -156,11 +156,14 @@ class Run:
         seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
         found = evaluate.scores(task, answers, truth, seed, self.offsets)
         measure, own = next(iter(found.items()))
-        beside = {n: outcome.brief(evaluate.score(task, a, truth, seed, self._offsets(n))) for n, a in controls.items()}
+        beside = {n: proof.brief(evaluate.score(task, a, truth, seed, self._offsets(n))) for n, a in controls.items()}
         notes += [Note("warning", missing)] if missing else []
         more = self._corrupted(samples, names, corrupt_samples, voice, notes) if names else {}
+        fit = {
+            k: v for k, v in outcome.summary(self.report).items() if k != "verdict"
+        }  # that is of the fit's test part
         return {
-            **outcome.summary(self.report), **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
+            **fit, **own.plain(), "run": str(self.folder.resolve()), "measure": measure,
             "controls": beside, "seconds": round(time.monotonic() - start, 2),
             "data": name, "part": part, "scores": {k: v.plain() for k, v in found.items()},
             "notes": [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in notes], **more,
@@ -221,7 +224,7 @@ class Run:
         table = pq.read_table(self.folder / "predictions.parquet")
         for row in range(table.num_rows - 1, -1, -1):  # its rows are the last
             name = table["model"][row].as_py()
-            if name in evidence.BASELINES and table["split"][row].as_py() == "test":
+            if name in constant.BASELINES and table["split"][row].as_py() == "test":
                 columns = [f"score_{label}" for label in self.labels] or ["prediction"]
                 same = np.array([table[c][row].as_py() for c in columns])
                 return {name: np.tile(same, (n, 1)) if self.labels else np.full(n, same[0])}

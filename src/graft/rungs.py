@@ -34,7 +34,7 @@ class Rung:
 
 
 class Ran(Protocol):
-    """What is read of a rung that ran; `graft.ladder.Arm` is one. Its `folder` holds weights.safetensors."""
+    """What is read of a rung that ran; `graft.arms.Arm` is one. Its `folder` holds weights.safetensors."""
 
     @property
     def name(self) -> str: ...

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from graft import backbones, features
+from graft import backbones, features, scratch
 from graft.data import Data, Sample
 from graft.errors import SetupError, UsageError
 from graft.features import Table
@@ -78,6 +78,7 @@ class Session:
     own_ladder: bool = False  # no recipe was given: rungs may be adapted to the data
     timeline: dict[str, float] = field(default_factory=dict)
     _origin: Backbone | None = None
+    _random: Backbone | None = None
     _precision: Precision | None = None
     _tables: dict[str, Table] = field(default_factory=dict)
 
@@ -93,9 +94,17 @@ class Session:
             self._origin.eval()
         return self._origin
 
-    def fresh(self) -> Model:
-        """A model that starts from the pretrained weights, with a fresh head."""
-        backbone = copy.deepcopy(self.origin())
+    def base(self, start: str = "pretrained") -> Backbone:
+        """What a rung starts from, frozen: the pretrained backbone, or the same network with random weights."""
+        if start == "pretrained":
+            return self.origin()
+        if self._random is None:
+            self._random = scratch.same_network(self.origin(), self.data.train, self.recipe.seed)
+        return self._random
+
+    def fresh(self, start: str = "pretrained") -> Model:
+        """A model that starts from the pretrained (or random) weights, with a fresh head."""
+        backbone = copy.deepcopy(self.base(start))
         torch.manual_seed(self.recipe.seed)
         return Model(backbone, self.task.head(backbone, self.data)).to(self.device)
 
@@ -115,13 +124,14 @@ class Session:
     def part(self, name: str) -> list[Sample]:
         return {"train": self.data.train, "valid": self.data.valid, "test": self.data.test}[name]
 
-    def table(self, name: str) -> Table:
-        """Frozen features of a part of the data."""
-        if name not in self._tables:
-            samples = self.part(name)
+    def table(self, name: str, start: str = "pretrained") -> Table:
+        """Frozen features of a part of the data, by the pretrained backbone or the random one."""
+        key = f"{start} {name}"
+        if key not in self._tables:
+            samples, base = self.part(name), self.base(start)
             with self.voice.bar(f"features of {name}", len(samples)) as tick:
-                self._tables[name] = features.extract(self.origin(), samples, precision=self.precision(), tick=tick)
-        return self._tables[name]
+                self._tables[key] = features.extract(base, samples, precision=self.precision(), tick=tick)
+        return self._tables[key]
 
     def timed(self, what: str, work: Callable[[], Any]) -> Any:
         """Run a piece of work and add its seconds to the timeline; the clock's state is kept on disk."""

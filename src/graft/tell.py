@@ -10,6 +10,9 @@ from graft.errors import some
 if TYPE_CHECKING:
     from graft.doctor import Findings
     from graft.ranking import Candidate, Ranking
+    from graft.verify import Verified
+
+MOST_SAID = 20  # mismatches on the terminal
 
 
 def ranking(found: Ranking) -> Any:
@@ -131,3 +134,30 @@ def findings(found: Findings) -> Any:
     counts = [f"{sum(f.level == k for f in found.found)} {k}" for k in ("refused", "warning")]
     verdict = "fit would refuse these data" if found.serious else "fit would take these data"
     return Group(table, Text(f"{sizes}: {', '.join(counts)}; {verdict}", style="bold"))
+
+
+def verified(found: Verified) -> Any:
+    """What was computed again, section by section, what does not fit, and what a hash alone holds."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("section", "computed again, equal", "not equal"):
+        table.add_column(heading, justify="left" if heading == "section" else "right")
+    wrong = [m.where.partition(".")[0].partition("[")[0].partition(" ")[0] for m in found.mismatches]
+    for section in dict.fromkeys((*found.matches, *wrong)):
+        table.add_row(Text(section), str(found.matches.get(section, 0)), str(wrong.count(section) or ""))
+    said = [Text(f"mismatch: {m.sentence()}") for m in found.mismatches[:MOST_SAID]]
+    more = len(found.mismatches) - MOST_SAID
+    said += [Text(f"and {more} more; --json has them all")] if more > 0 else []
+    said += [Text(f"changed: {name}") for name in found.changed]
+    said += [Text(f"held by SHA-256 alone: {', '.join(found.held)}")] if found.held else []
+    equal = sum(found.matches.values())
+    verdict = (
+        f"All {equal} values that follow from the saved answers are as the report says; no file changed."
+        if found.whole
+        else f"{equal} values are as the report says, {len(found.mismatches)} are not; "
+        f"{len(found.changed)} files changed."
+    )
+    return Group(table, *said, Text(verdict, style="bold"))

@@ -74,7 +74,24 @@ def controls(r: Report) -> Report | None:
         **_drawn(m, [x for x in rows if x["score"].get("value") is not None]),
         "table": _control_table(r, m, rows),
         "itself": spoken(chosen) if is_control else "",
+        "cost": _evidence_cost(r),
+        "left_out": _left_out(r),
     }
+
+
+def _evidence_cost(r: Report) -> str:
+    """What the controls took, of what; empty where the report does not say."""
+    e = r.get("evidence") or {}
+    if not e.get("controls"):
+        return ""
+    share = f", {100 * e['share']:.0f}% of the run" if e.get("share") is not None else ""
+    return f"{plain(e.get('mode') or '')} evidence: the controls took {duration(e.get('seconds'))}{share}"
+
+
+def _left_out(r: Report) -> list[str]:
+    """Controls that did not run, each with the reason."""
+    given = [x or {} for x in (r.get("evidence") or {}).get("left_out") or []]
+    return [f"{spoken(x.get('name') or '')} was left out: {clip(x.get('why'), _wording.TEXT)}" for x in given]
 
 
 def _drawn(m: str, rows: list[Report]) -> Report:

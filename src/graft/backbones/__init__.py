@@ -7,6 +7,7 @@ its card's name which weights it was (`timm:NAME@COMMIT`, `torchvision:NAME@SHA2
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from graft import registry
 from graft.errors import UsageError, did_you_mean
+from graft.files import inside
 from graft.model import Backbone
 
 ARCHITECTURE = "?architecture="
@@ -97,3 +99,18 @@ def build(description: dict[str, Any], assets: Path) -> Backbone:
     """The backbone that `description` tells of, with random weights."""
     backbone: Backbone = registry.load("backbones", str(description["source"])).build(description, assets)
     return backbone.to(memory_format=torch.channels_last)  # as `load` does: another layout rounds otherwise
+
+
+def randomised(backbone: Backbone) -> Backbone:
+    """The same network with random weights, as its library initialises them, drawn from torch's generator.
+
+    It has no `source_head`: that is knowledge of the pretraining task.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in backbone.assets().items():
+            file = inside(Path(place), name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        made = build(backbone.describe(), Path(place))
+    made.source_head = None
+    return made.to(next(backbone.parameters()).device)

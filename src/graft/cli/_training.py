@@ -49,6 +49,9 @@ def fit(
     budget: Annotated[
         str, typer.Option(help="Time, as 150s, 5m, 1h. [default: 5m, none with --recipe]", show_default=False)
     ] = "",
+    evidence: Annotated[
+        str, typer.Option(help="Controls without pretrained knowledge: off, quick or full.", metavar="off|quick|full")
+    ] = "quick",
     seed: Seed = None,
     out: Annotated[
         str, typer.Option(help="The run folder. [default: runs/NAME]", metavar="DIR", show_default=False)
@@ -97,7 +100,8 @@ def fit(
         from graft.request import Request
 
         given = {
-            "backbone": backbone, "measure": measure, "seed": seed, "device": device, "precision": precision,
+            "backbone": backbone, "evidence": evidence, "measure": measure, "seed": seed,
+            "device": device, "precision": precision,
             "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain,
             "time": time_, "split": split, "max_bad": max_bad, "unknown": unknown,
             "drop_unlabelled": drop_unlabelled, "frames": frames, "long_texts": long_texts,

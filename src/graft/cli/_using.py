@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -102,6 +103,24 @@ def compare(
         print_json(found.plain())
     else:
         print(found.sentence())
+
+
+@app.command()
+def verify(
+    run: Run,
+    as_json: Json = False,
+) -> None:
+    """Compute a report's numbers again from the saved answers; a mismatch or a changed file exits with 3."""
+    from graft import tell
+    from graft.verify import check
+
+    found = check(run)
+    if as_json:
+        print_json(found.plain())
+    else:
+        show(tell.verified(found))
+    if not found.whole:
+        sys.exit(3)
 
 
 @app.command()

@@ -18,14 +18,17 @@ def build(
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) with one group for each rate factor and decay.
 
-    Biases and norms (one dimension or none) do not decay.
+    Biases and norms (one dimension or none) do not decay. The update is the fused one: on a CPU, a step over a
+    network's 22 million weights takes a fraction of the time of the loop over tensors.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in named.items():
         scale = math.prod(m.lr_scale(name) for m in methods)
         groups.setdefault((scale, weight_decay if p.ndim > 1 else 0.0), []).append(p)
     return torch.optim.AdamW(
-        [{"params": ps, "lr": lr * s, "scale": s, "weight_decay": wd} for (s, wd), ps in groups.items()], lr=lr
+        [{"params": ps, "lr": lr * s, "scale": s, "weight_decay": wd} for (s, wd), ps in groups.items()],
+        lr=lr,
+        fused=True,
     )
 
 
@@ -62,5 +65,4 @@ def load_by_name(
         name, _, key = full.rpartition("/")
         if name not in named:
             raise DataError(f"the checkpoint has optimizer state of {name!r}, which this recipe does not train")
-        moved = value.clone() if key == "step" else value.clone().to(named[name].device)
-        optimizer.state[named[name]][key] = moved
+        optimizer.state[named[name]][key] = value.clone().to(named[name].device)  # a fused update counts there too
