@@ -12,7 +12,7 @@ import pytest
 from command import Said, call, lines, refused
 
 import graft
-from graft import _wording, measures, outcome
+from graft import _wording, constant, measures, outcome
 from graft.cli._saying import print_json
 from graft.data import Note
 from graft.errors import DataError, UsageError
