@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import details, evaluate, evidence, measures, recipe, storage, train
+from graft import details, evaluate, evidence, forgetting, measures, recipe, storage, train
 from graft.data import Data, Sample
 from graft.evidence import Evidence
 from graft.ladder import Arm, control_rungs
@@ -197,4 +197,5 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
         "run": report["run"], "task": report["task"]["name"], "backbone": report["backbone"]["name"],
         "measure": report["measure"], "value": head["value"], "low": head["low"], "high": head["high"], "n": head["n"],
         "controls": report["controls"], "rungs": rungs, "seconds": report["seconds"],
+        **({"forgetting": forgetting.brief(report["forgetting"])} if report.get("forgetting") else {}),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from graft import evidence, ladder, recipe, sources, train
+from graft import evidence, forgetting, ladder, recipe, sources, train
 from graft.backbones import absolute
 from graft.errors import UsageError
 from graft.precision import asked_for
@@ -60,7 +60,7 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
     asked = replace(asked, rungs=asked.rungs or ladder.rungs(), data=name)
     asked = replace(asked, **_given(request))
     asked = recipe.override(asked, request.set)
-    asked = replace(asked, backbone=absolute(asked.backbone))
+    asked = forgetting.settled(replace(asked, backbone=absolute(asked.backbone)))
     _check_names(asked)
     return asked, source, budget
 
