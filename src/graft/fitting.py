@@ -176,9 +176,9 @@ def _work(s: Session, request: Request, out: Path) -> None:
     arms, left_out = ladder.climb(s)
     s.data.notes += s.timed("suspects", lambda: ladder.suspects(s, arms))
     shown = evidence.gather(s, arms)
-    said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
     model = ladder.model_of(s, shown.arms[shown.chosen])
-    said |= _carried(s, None if shown.arms[shown.chosen].frozen else model.backbone, kept)
+    carried = _carried(s, None if shown.arms[shown.chosen].frozen else model.backbone, kept)
+    said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve())) | carried
     import pyarrow.parquet as pq
 
     pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")

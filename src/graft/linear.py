@@ -69,13 +69,11 @@ def cross_validate(
     loss: str = "softmax",
     *,
     groups: Sequence[Hashable] | None = None,
-    judged: torch.Tensor | None = None,
 ) -> CrossValidated:
     """Choose the penalty by stratified folds (fixed, not drawn from a run's seed).
 
     Rows with an equal key in `groups` [n] (one patient, exact copies) share a fold, so that none is judged by a
-    fit that saw its like. Where all keys differ, or all are equal, the folds are those without groups. `judged` [n]
-    (bool) marks the rows whose loss chooses the penalty; all of them are fitted on.
+    fit that saw its like. Where all keys differ, or all are equal, the folds are those without groups.
     """
     weight = torch.ones(len(x)) if weight is None else weight
     rows = _some_rows(y)
@@ -87,8 +85,7 @@ def cross_validate(
         for i, fitted in enumerate(_path(x[kept], y[kept], weight[kept], penalties, loss)):
             held[i, out] = fitted(x[out]).double()
     losses = torch.stack([_loss(h, y.double(), loss) for h in held])  # [penalties, n]
-    chosen = weight if judged is None else weight * judged[rows]
-    best = int((losses * chosen.double()).mean(dim=1).argmin())
+    best = int((losses * weight.double()).mean(dim=1).argmin())
     return CrossValidated(_answers(held[best], loss), rows, float(penalties[best]))
 
 
