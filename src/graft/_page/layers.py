@@ -60,19 +60,19 @@ def _figure(what: str, key: str, drawing: str, rows: Sequence[Report]) -> Report
 
 def _table(rows: Sequence[Report], m: str, tuned: bool, less: bool) -> Any:
     unit = ", points" if _wording.is_percent(m) else ""
-    head = [("Stage", "name"), ("Parameters", "num")]
+    head = [("Stage", "name")]
     if tuned:
         head += [("Likeness", "num"), ("Line", "num"), ("Changed?", "tag"), ("Drift", "num")]
-        head += [(f"Probe, {spoken(m)}", "num"), (f"After minus before{unit}", "num")]
+        head += [(f"Probe, {spoken(m)}", "num"), (f"Gain{unit}", "num")]
     else:
         head += [(f"Probe, {spoken(m)}", "num")]
     return table("By stage, from input to output", head, [_row(x, m, tuned, less) for x in rows], OPEN_ROWS)
 
 
 def _row(x: Report, m: str, tuned: bool, less: bool) -> list[Cell]:
-    first: list[Cell] = [plain(clip(x.get("name"))), count(x.get("parameters"))]
+    name: Cell = {"text": plain(clip(x.get("name"))), "small": f"{count(x.get('parameters'))} parameters"}
     if not tuned:
-        return [*first, number(x.get("before"), m)]
+        return [name, number(x.get("before"), m)]
     alike: Cell = {"text": number(x.get("cka"), SHARE), "small": interval(x, SHARE)}
     changed: Cell = NONE
     if x.get("changed") is not None:
@@ -87,4 +87,4 @@ def _row(x: Report, m: str, tuned: bool, less: bool) -> list[Cell]:
     gain: Cell = {
         "text": number(gap.get("difference"), m, signed=True), "small": interval(gap, m, signed=True), "tone": tone
     }  # fmt: skip
-    return [*first, alike, number(x.get("line"), SHARE), changed, drift, probe, gain]
+    return [name, alike, number(x.get("line"), SHARE), changed, drift, probe, gain]
