@@ -113,6 +113,8 @@ def _what(r: Report) -> str:
         about += [f"licence {_md(b['license'])}"] if b.get("license") else []
         facts.append(f"- backbone: {_md(b['name'])}" + (f" ({', '.join(about)})" if about else ""))
     facts += [f"- method: {_md(spoken(r['chosen']))}"] if r.get("chosen") else []
+    carried = (r.get("layers") or {}).get("sentence")
+    facts += [f"- what carried over: {_md(carried)}"] if carried else []
     made = [_md(r.get("graft") or ""), f"on {_md(_wording.when(r['created']))}" if r.get("created") else ""]
     return "## What it is\n\n" + "\n".join([*facts, f"- made by graft {' '.join(x for x in made if x)}".rstrip()])
 
@@ -196,6 +198,8 @@ def _limits(r: Report) -> str:
         lines.append(f"The score rests on {items}{_md(reach)}. Data unlike these may fare worse.")
     lines += [f"The {_md(spoken(m))} has no value here: {_md(_wording.missing(r))}."] if _wording.missing(r) else []
     lines += _weak(r)
+    lost = r.get("forgetting") or {}
+    lines += [_md(lost["sentence"])] if lost.get("sentence") else []
     ece = (r.get("calibration") or {}).get("ece")
     lines += [f"Its probabilities are off by {100 * ece:.1f} points on average."] if ece is not None else []
     if (r.get("backbone") or {}).get("trained_on"):

@@ -104,6 +104,42 @@ def line(points: Sequence[Point], word: Callable[[float], str], label: str, reac
     return _svg("".join(parts), label, "lines")
 
 
+def profile(
+    lines: Sequence[tuple[str, Sequence[float | None]]],
+    word: Callable[[float], str],
+    label: str,
+    reach: Sequence[Point | None] = (),
+) -> str:
+    """Lines over the stages of a network, from input (left) to output: (class of the line, a value a stage or None).
+
+    `reach` are the ends of an interval about each value of the first line. At least one value is not None.
+    """
+    ends = [y for r in reach if r is not None for y in r]
+    every = [y for _, values in lines for y in values if y is not None] + ends
+    marks, n = ticks(min(every), max(every), most=5), max(len(values) for _, values in lines)
+    parts = []
+    for m in marks:
+        y = _at(marks[-1] - (m - marks[0]), marks)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{escape(word(m))}</text>')
+
+    def place(i: int, value: float) -> Point:
+        return (100 * (i + 0.5) / n, 100 * (marks[-1] - value) / (marks[-1] - marks[0]))
+
+    for i, r in enumerate(reach):
+        if r is not None:
+            (x, low), (_, high) = place(i, r[0]), place(i, r[1])
+            parts.append(f'<line class="reach" x1="{x:.2f}%" x2="{x:.2f}%" y1="{low:.2f}%" y2="{high:.2f}%"/>')
+    for kind, values in lines:
+        placed = [place(i, v) for i, v in enumerate(values) if v is not None]
+        parts += [
+            f'<line class="curve {kind}" x1="{a:.2f}%" y1="{b:.2f}%" x2="{c:.2f}%" y2="{d:.2f}%"/>'
+            for (a, b), (c, d) in pairwise(placed)
+        ]
+        parts += [f'<circle class="dot {kind}" cx="{x:.2f}%" cy="{y:.2f}%" r="3.5"/>' for x, y in placed]
+    return _svg("".join(parts), label, "lines")
+
+
 def scatter(points: Sequence[Point], marks: Sequence[float], word: Callable[[float], str]) -> str:
     """Predicted (up) against true numbers (across), both on the axis `marks`, with the line of equality."""
     parts = []

@@ -10,13 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft import arms as running
-from graft import floors, hub, ladder, outcome, ranking, recipe, registry, report, rungs, sources, storage
+from graft import (
+    floors,
+    forgetting,
+    hub,
+    ladder,
+    layers,
+    outcome,
+    ranking,
+    recipe,
+    registry,
+    report,
+    rungs,
+    sources,
+    storage,
+)
 from graft._wording import short
 from graft.backbones import split
 from graft.data import Data, Note
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
-from graft.evidence import gather
+from graft.evidence import Evidence, gather
 from graft.files import slug, write_json, write_whole
+from graft.model import Backbone, Model
 from graft.recipe import Recipe
 from graft.request import Request, check_methods, is_recipe, settle
 from graft.run import Run
@@ -26,6 +41,8 @@ from graft.voice import Voice
 from graft.workplace import Workplace
 
 RANK_SHARE = 0.3  # of the budget, at most, for choosing the backbone
+LAYERS_SHARE = 0.03  # of the budget, about, for the report by layer
+KEEP_SHARE = 0.1  # of the budget, about, for what was forgotten, where that is asked
 if TYPE_CHECKING:
     from graft.board import Board
 
@@ -68,6 +85,8 @@ def fit(
     drop_unlabelled: bool = False,
     frames: str = "first",
     long_texts: str = "head",
+    keep: str | Path = "",
+    max_drop: float = 0.05,
     tensorboard: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -78,7 +97,8 @@ def fit(
     `group`, `domain`, `time` and `split` name columns where guessing is not wanted. `recipe`
     ("probe > finetune:depth=2") runs that and the controls, with no clock; without it rungs are climbed for
     `budget` (seconds, or "5m"). `evidence` says how far the controls without pretrained knowledge go: off, quick (a
-    fifth of the rungs' time or steps), full. `measure` decides between rungs. `out` is the run folder.
+    fifth of the rungs' time or steps), full. `measure` decides between rungs. `out` is the run folder. `keep` names
+    data of an earlier task: what the model lost on them is measured, and flagged above `max_drop` (`graft.forgetting`).
 
     Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
     """
@@ -87,7 +107,7 @@ def fit(
         "precision": precision,
         "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain, "time": time,
         "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
-        "long_texts": long_texts,
+        "long_texts": long_texts, "keep": str(keep), "max_drop": max_drop,
     }  # fmt: skip
     request = Request(
         data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, break_lock, plugins, tensorboard
@@ -153,6 +173,7 @@ def _board(request: Request) -> Board | None:
 
 def _work(s: Session, request: Request, out: Path) -> None:
     """Everything between the data and the whole folder; each part is skipped where an earlier life did it."""
+    kept = s.timed("keep", lambda: forgetting.read(s.recipe, s.task.modality, s.data.schema)) if s.recipe.keep else None
     ranked = s.timed("rank", lambda: _choose(s, request))
     _pin(s)
     _tell_notes(s.origin().notes(s.data.train), s)
@@ -162,8 +183,9 @@ def _work(s: Session, request: Request, out: Path) -> None:
     shown = gather(s, arms)
     beside = {shown.chosen, *(r.name for r in ladder.control_rungs())}  # their weights lie with the model's
     others = _keep_rungs(s, [a for a in arms if a.name not in beside])
-    said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve()))
     model = running.model_of(s, shown.arms[shown.chosen])
+    carried = _carried(s, _moved(s, shown, model), kept)
+    said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve())) | carried
     import pyarrow.parquet as pq
 
     pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")
@@ -197,6 +219,42 @@ def _keep_rungs(s: Session, others: Sequence[rungs.Ran]) -> dict[str, dict[str, 
         text = f"weights of {some(kept.left_out)} were not kept: over {rungs.MOST_BYTES / 1e6:.0f} MB of other rungs"
         _tell_notes([Note("assumed", text)], s)
     return kept.rungs
+
+
+def _moved(s: Session, shown: Evidence, model: Model) -> Backbone | None:
+    """The backbone that pretrained knowledge was carried over into; None where it was kept as it is."""
+    best = shown.arms[shown.kept]
+    if best.frozen:
+        return None
+    return model.backbone if shown.kept == shown.chosen else running.model_of(s, best).backbone
+
+
+def _carried(s: Session, tuned: Backbone | None, kept: forgetting.Kept | None) -> dict[str, Any]:
+    """The report's `layers` and `forgetting`, measured once; `tuned` None: the backbone was kept as it is."""
+    origin, seed, how = s.origin(), s.recipe.seed, s.precision()
+    seconds = None if s.clock.budget is None else LAYERS_SHARE * s.clock.budget
+
+    def by_layer() -> dict[str, Any]:
+        samples, learned = layers.sample(s.data, s.task, seed)
+        with s.voice.bar("layers", None) as tick:
+            return layers.report(
+                origin, tuned, samples, s.task, learned=learned, seed=seed, seconds=seconds, precision=how, tick=tick
+            )
+
+    said = {"layers": s.timed("layers", lambda: s.decisions.once("layers", by_layer))}
+    s.voice.say(f"  {said['layers']['sentence']}")
+    if kept is None:
+        return said
+
+    def lost() -> dict[str, Any]:
+        limit = None if s.clock.budget is None else KEEP_SHARE * s.clock.budget
+        return forgetting.measure(
+            kept, origin, tuned, max_drop=s.recipe.max_drop, seed=seed, seconds=limit, precision=how, voice=s.voice
+        )
+
+    found = s.timed("keep", lambda: s.decisions.once("forgetting", lost))
+    (s.voice.warn if found["flagged"] else s.voice.say)(found["sentence"])
+    return {**said, "forgetting": found}
 
 
 def _pin(s: Session) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import constant, controls, evaluate, proof, recipe, storage, train
+from graft import constant, controls, evaluate, forgetting, proof, recipe, storage, train
 from graft.arms import Arm
 from graft.data import Data, Sample
 from graft.evidence import Evidence
@@ -190,4 +190,5 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
         "measure": report["measure"], "value": head["value"], "low": head["low"], "high": head["high"], "n": head["n"],
         "controls": report["controls"], "verdict": report["transfer"]["verdict"], "rungs": rungs,
         "seconds": report["seconds"],
+        **({"forgetting": forgetting.brief(report["forgetting"])} if report.get("forgetting") else {}),
     }  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from graft import constant, controls, ladder, recipe, sources, train
+from graft import constant, controls, forgetting, ladder, recipe, sources, train
 from graft.backbones import absolute
 from graft.errors import UsageError
 from graft.precision import asked_for
@@ -63,7 +63,7 @@ def settle(request: Request) -> tuple[Recipe, Any, float | None]:
         asked = replace(asked, controls=())  # planned for the other
     asked = replace(asked, **given)
     asked = recipe.override(asked, request.set)
-    asked = replace(asked, backbone=absolute(asked.backbone))
+    asked = forgetting.settled(replace(asked, backbone=absolute(asked.backbone)))
     _check_names(asked)
     return asked, source, budget
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import constant, evaluate, features, floors, outcome, proof, robustness, sources, storage
+from graft import constant, evaluate, features, floors, forgetting, outcome, proof, robustness, sources, storage
 from graft import corrupt as corruptions
 from graft._intake import shown
 from graft.data import Note, Sample
@@ -212,6 +212,27 @@ class Run:
             with voice.bar("answers", len(samples)) as tick:
                 answers = np.asarray(model.predict(samples, task, tick=tick))
         return answers, controls, missing
+
+    def forgetting(
+        self, source: str | Path, max_drop: float = forgetting.MAX_DROP, voice: Voice | None = None
+    ) -> dict[str, Any]:
+        """What this run's model lost on data of an earlier task, as `graft fit --keep` measures it.
+
+        The plain values of `graft.forgetting.measure`. Raises UsageError, DataError for a source that cannot be read
+        or is of another kind, SetupError where the weights that the run started from are not at hand.
+        """
+        backbone, seed = self.meta["backbone"], int(self.report["environment"].get("seed") or 0)
+        asked = forgetting.settled(
+            Recipe(keep=str(source), max_drop=max_drop, seed=seed, backbone=str(backbone["name"]))
+        )
+        kept = forgetting.read(asked, self.task.modality, self.task.schema)
+        with memory.told("evaluate", self.device):
+            origin = storage.pretrained(self.meta).to(self.device)
+            tuned = None if backbone["untouched"] else self.model.backbone
+            how = asked_for(str(self.meta.get("precision") or "fp32"))
+            return forgetting.measure(
+                kept, origin, tuned, max_drop=max_drop, seed=seed, precision=how, voice=voice or Voice(quiet=True)
+            )
 
     def _offsets(self, name: str) -> np.ndarray | None:
         found = (self.meta.get("thresholds") or {}).get(name)

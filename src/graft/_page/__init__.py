@@ -7,6 +7,8 @@ from typing import Any
 
 from graft._page.about import curves, data, decided, machine, recipe, usage
 from graft._page.answers import calibration, classes, confusion, mistakes, residuals, thresholds
+from graft._page.forgetting import forgetting
+from graft._page.layers import layers
 from graft._page.scores import PARTS, controls, headline, measures, rank, rungs
 from graft._wording import Report
 
@@ -15,8 +17,8 @@ __all__ = ["PARTS", "SECTIONS", "confusion", "usage"]
 SECTIONS: Mapping[str, Callable[[Report], Any]] = {
     f.__name__: f
     for f in (
-        headline, controls, measures, rungs, decided, residuals, mistakes, confusion, thresholds, classes, calibration,
-        curves, rank, data, usage, recipe, machine,
+        headline, controls, measures, rungs, layers, forgetting, decided, residuals, mistakes, confusion, thresholds,
+        classes, calibration, curves, rank, data, usage, recipe, machine,
     )
 }  # fmt: skip
 """By the name that the template knows."""

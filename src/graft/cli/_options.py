@@ -54,3 +54,8 @@ Split = Annotated[str, typer.Option(help="Column that says train, valid or test.
 Unknown = Annotated[str, typer.Option(help="Labels that train has not: refuse, or drop the samples.")]
 DropUnlabelled = Annotated[bool, typer.Option("--drop-unlabelled", help="Leave rows without a label out.")]
 Precision = Annotated[str, typer.Option(help="Of frozen passes: fp32, bf16, or auto, which measures.")]
+Keep = Annotated[
+    str,
+    typer.Option(help="Data of an earlier task: measure what was forgotten.", metavar="SOURCE", show_default=False),
+]
+MaxDrop = Annotated[float, typer.Option(help="Drop on --keep above which a run is flagged.")]

@@ -15,8 +15,10 @@ from graft.cli._options import (
     Group,
     Image,
     Json,
+    Keep,
     Label,
     MaxBad,
+    MaxDrop,
     Measure,
     Plugin,
     Precision,
@@ -84,6 +86,8 @@ def fit(
     drop_unlabelled: DropUnlabelled = False,
     frames: Annotated[str, typer.Option(help="Of pictures of several pages: first, or all.")] = "first",
     long_texts: Annotated[str, typer.Option(help="Of too long texts, keep the head, or head_tail.")] = "head",
+    keep: Keep = "",
+    max_drop: MaxDrop = 0.05,
     plugin: Plugin = [],  # noqa: B006
     tensorboard: Annotated[
         str, typer.Option(help="Also write TensorBoard event files there.", metavar="DIR", show_default=False)
@@ -105,6 +109,7 @@ def fit(
             "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain,
             "time": time_, "split": split, "max_bad": max_bad, "unknown": unknown,
             "drop_unlabelled": drop_unlabelled, "frames": frames, "long_texts": long_texts,
+            "keep": keep, "max_drop": max_drop,
         }  # fmt: skip
         request = Request(
             data, given, recipe or None, set, budget or None, out or None, zoo or None, architecture, resume,

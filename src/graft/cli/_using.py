@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from graft.cli._app import app
-from graft.cli._options import Device, DropUnlabelled, Image, Json, Label, Measure, Plugin, Quiet, Run, Text
+from graft.cli._options import (
+    Device,
+    DropUnlabelled,
+    Image,
+    Json,
+    Keep,
+    Label,
+    MaxDrop,
+    Measure,
+    Plugin,
+    Quiet,
+    Run,
+    Text,
+)
 from graft.cli._saying import plugins, print_json, reader, show, write
 from graft.errors import UsageError, did_you_mean
 
@@ -49,7 +62,11 @@ def predict(
 @app.command()
 def evaluate(
     run: Run,
-    data: Annotated[str, typer.Argument(help="Labelled data; its test part is used where it has one.", metavar="DATA")],
+    data: Annotated[
+        str, typer.Argument(help="Labelled data; its test part is used where it has one.", metavar="[DATA]")
+    ] = "",
+    keep: Keep = "",
+    max_drop: MaxDrop = 0.05,
     text: Text = "",
     image: Image = "",
     label: Label = "",
@@ -69,23 +86,34 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a run's model on labelled data."""
+    """Measure a run's model on labelled data, or what it forgot of an earlier task's."""
     from graft import tell
+    from graft._wording import clean
     from graft.run import Run
     from graft.voice import Voice
 
+    if not (data or keep):
+        raise UsageError(f"graft evaluate {run}: name labelled DATA, or --keep SOURCE of an earlier task, or both")
     plugins(plugin)
-    voice = Voice(quiet)
-    found = Run(run, device).evaluate(
-        data, text=text, image=image, label=label, max_bad=max_bad, drop_unlabelled=drop_unlabelled,
-        corrupt=corruptions or corrupt, corrupt_samples=corrupt_samples, voice=voice,
+    voice, opened = Voice(quiet), Run(run, device)
+    lost = opened.forgetting(keep, max_drop, voice) if keep else None
+    found = (
+        opened.evaluate(
+            data, text=text, image=image, label=label, max_bad=max_bad, drop_unlabelled=drop_unlabelled,
+            corrupt=corruptions or corrupt, corrupt_samples=corrupt_samples, voice=voice,
+        )
+        if data
+        else {"run": str(opened.folder.resolve()), "notes": []}
     )  # fmt: skip
     if as_json:
         for line in tell.notes(found):
             voice.say(line)
-        print_json(found)
-    else:
+        print_json({**found, "forgetting": lost} if lost else found)
+        return
+    if data:
         show(tell.evaluation(found))
+    if lost:
+        write(f"{clean(lost['sentence'])}\n")
 
 
 @app.command()
