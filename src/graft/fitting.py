@@ -170,8 +170,9 @@ def _work(s: Session, request: Request, out: Path) -> None:
     controls = {r.name: ladder.head_of(shown.arms[r.name]) for r in ladder.control_rungs()}
     offsets = outcome.thresholds(s, shown)
     storage.save_model(
-        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way
-    )
+        s.folder, model, s.task, s.recipe.backbone, s.origin(), controls, seen, KEPT, offsets, s.precision().way,
+        outcome.temperatures(shown),
+    )  # fmt: skip
 
 
 def _pin(s: Session) -> None:

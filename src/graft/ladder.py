@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from graft import defaults, evaluate, features, recipe, storage, thresholds, train
+from graft import calibrate, defaults, evaluate, features, recipe, storage, thresholds, train
 from graft._wording import interval, is_percent, number
 from graft.backbones import _weights
 from graft.data import Note, Sample
@@ -55,6 +55,7 @@ class Arm:
     trained: int = 0  # weights that moved
     offsets: np.ndarray | None = None  # of decisions, chosen on validation
     judged: np.ndarray | None = None  # what it answers there under such offsets, each half by the other's
+    temperature: float = 1.0  # of its answers on validation and test; `calibrate`
     saw: str = ""  # how many of the training samples a frozen stage looked at, where not all
 
     def cost(self) -> float:
@@ -331,6 +332,9 @@ def load(s: Session, name: str) -> Arm:
     said = read_json(folder / "arm.json")
     valid = np.load(folder / "valid.npy", allow_pickle=False)
     truth = evaluate.truth_of(s.task, s.data.valid)
+    kind = _kind(s.task)
+    temperature = calibrate.temperature(kind, valid, truth) if s.recipe.calibrate else 1.0
+    valid = calibrate.apply(kind, valid, temperature)
     offsets, judged = thresholds.fitted(s.task, valid, truth, s.recipe.seed)
     score = evaluate.score(s.task, judged, truth, s.recipe.seed)
     stages = tuple(recipe.stage_from(p) for p in said["stages"])
@@ -338,7 +342,7 @@ def load(s: Session, name: str) -> Arm:
     trained, saw = said.get("trained", 0), _saw(s, stages)
     return Arm(
         name, stages, folder, seconds, said["frozen"], said["head"], valid, score, trained=trained, offsets=offsets,
-        judged=judged, saw=saw,
+        judged=judged, temperature=temperature, saw=saw,
     )  # fmt: skip
 
 
@@ -373,11 +377,16 @@ def answers(s: Session, model: Model, frozen: bool, part: str) -> np.ndarray:
 
 
 def test_answers(s: Session, arm: Arm) -> np.ndarray:
-    """Answers of an arm on the test part, made once."""
+    """Calibrated answers of an arm on the test part; what the model says is computed once."""
     file = arm.folder / "test.npy"
     if not file.exists():
         save_array(file, answers(s, model_of(s, arm), arm.frozen, "test"))
-    return np.asarray(np.load(file, allow_pickle=False))
+    return calibrate.apply(_kind(s.task), np.load(file, allow_pickle=False), arm.temperature)
+
+
+def _kind(task: Task) -> str:
+    """What `calibrate` takes answers for: a task that brings its own way of answering has none it knows."""
+    return task.answer.kind if task.answer is not None else ""
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

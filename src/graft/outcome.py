@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import details, evaluate, evidence, measures, recipe, storage, train
+from graft import calibrate, conformal, details, evaluate, evidence, measures, recipe, storage, train
 from graft.data import Data, Sample
 from graft.evidence import Evidence
 from graft.ladder import Arm, control_rungs
@@ -80,6 +80,7 @@ def report(
     for a in found.arms.values():
         scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
     controls = (*evidence.BASELINES, *(r.name for r in control_rungs()))
+    detailed = details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen])
     return {
         "format": FORMAT,
         "level": evaluate.LEVEL,
@@ -102,7 +103,7 @@ def report(
         "left_out": left_out,
         "scores": scores,
         "thresholds": thresholds(s, found),
-        **details.of(s.task, s.data.test, found.answers[chosen], truth, found.offsets[chosen]),
+        **_trusted(s, found, truth, detailed),
         "curves": curves(s.folder / "log.jsonl"),
         "decided": decided(s, ranking, found),
         "training_notes": train.notes(s.folder / "log.jsonl"),
@@ -117,6 +118,25 @@ def report(
     }  # fmt: skip
 
 
+def _trusted(s: Session, found: Evidence, truth: np.ndarray, known: dict[str, Any]) -> dict[str, Any]:
+    """`known` with what its sureness is worth: calibration without the temperature, sets, and answering less."""
+    assert s.task.answer is not None
+    kind, arm, answers = s.task.answer.kind, found.arms[found.chosen], found.answers[found.chosen]
+    valid, offsets = evaluate.truth_of(s.task, s.data.valid), found.offsets[found.chosen]
+    calibration = {**known.get("calibration", {}), **calibrate.checked(kind, answers, truth, arm.temperature)}
+    return {
+        **known,
+        **({"calibration": calibration} if calibration else {}),
+        "conformal": conformal.measured(kind, arm.valid, valid, answers, truth, s.task.labels, offsets),
+        "abstention": conformal.abstention(kind, answers, truth, offsets),
+    }
+
+
+def temperatures(found: Evidence) -> dict[str, float]:
+    """Temperatures fitted on validation, by model; those of 1, which change nothing, are left out."""
+    return {a.name: a.temperature for a in found.arms.values() if a.temperature != 1.0}
+
+
 def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[str, Any]]:
     """Which rows chose what: the test part decides nothing."""
     train_n, valid_n, test_n = len(s.data.train), len(s.data.valid), len(s.data.test)
@@ -125,6 +145,8 @@ def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[s
         rows.append({"what": "backbone", "by": "train, cross-validated", "rows": ranking.n})
     rows += [{"what": "penalties and neighbours", "by": "train, cross-validated", "rows": train_n}]
     rows += [{"what": "which rung is kept", "by": "valid", "rows": valid_n}]
+    if temperatures(found):
+        rows.append({"what": "temperatures", "by": "valid, cross-fitted", "rows": valid_n})
     if any(o is not None for o in found.offsets.values()):
         rows.append({"what": "decision thresholds", "by": "valid, cross-fitted", "rows": valid_n})
     return [*rows, {"what": "the score and its intervals", "by": "test", "rows": test_n}]

@@ -8,6 +8,7 @@ from typing import Any
 from graft._page.about import curves, data, decided, machine, recipe, usage
 from graft._page.answers import calibration, classes, confusion, mistakes, residuals, thresholds
 from graft._page.scores import PARTS, controls, headline, measures, rank, rungs
+from graft._page.sureness import abstention, conformal
 from graft._wording import Report
 
 __all__ = ["PARTS", "SECTIONS", "confusion", "usage"]
@@ -16,7 +17,7 @@ SECTIONS: Mapping[str, Callable[[Report], Any]] = {
     f.__name__: f
     for f in (
         headline, controls, measures, rungs, decided, residuals, mistakes, confusion, thresholds, classes, calibration,
-        curves, rank, data, usage, recipe, machine,
+        conformal, abstention, curves, rank, data, usage, recipe, machine,
     )
 }  # fmt: skip
 """By the name that the template knows."""
