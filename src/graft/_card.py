@@ -214,19 +214,13 @@ def _sure(r: Report) -> list[str]:
     nine = next((x for x in levels if x and x.get("coverage") == 0.9 and (x.get("measured") or {}).get("value")), None)
     if nine is None or not nine.get("supported"):
         return lines
-    held = f"{number(nine['measured']['value'])} ({interval(nine['measured'], 'accuracy')})"
-    one, many = {"labels": ("label", "labels")}.get(_wording.kind(r), ("class", "classes"))
+    held = f"held {number(nine['measured']['value'])} ({interval(nine['measured'], 'accuracy')}) of the test part's"
     if _wording.kind(r) == "numbers":
         reach = number((nine.get("width") or 0) / 2, "number")
-        return [
-            *lines,
-            f"Intervals of ± {reach}, made to hold nine true numbers in ten, held {held} of the test part's.",
-        ]
+        return [*lines, f"Intervals of \u00b1 {reach}, made to hold nine true numbers in ten, {held}."]
+    one, many = {"labels": ("label", "labels")}.get(_wording.kind(r), ("class", "classes"))
     size = number(nine.get("size"), "number")
-    return [
-        *lines,
-        f"Sets made to hold a true {one} nine times in ten held {held} of the test part's, with {size} {many} each.",
-    ]
+    return [*lines, f"Sets made to hold a true {one} nine times in ten {held}, with {size} {many} each."]
 
 
 def _weak(r: Report) -> list[str]:

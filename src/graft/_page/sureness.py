@@ -20,18 +20,17 @@ def conformal(r: Report) -> Report | None:
         found = x.get("measured") or {}
         held: Cell = {"text": _wording.value(found, "accuracy"), "small": interval(found, "accuracy")}
         rows.append([_asked(x["coverage"]), held, *_sizes(x, kind)])
-    one = "label" if kind == "labels" else "class"
-    head = [("Asked", "num"), ("Truth held", "num")]
-    head += {
+    heads = {
         "numbers": [("Usual reach", "num"), ("Interval", "num")],
-        "labels": [("Labels in a set", "num"), ("Held least", "name"), ("Of it", "num")],
-    }.get(kind, [("Usual reach", "num"), ("Classes in a set", "num"), ("Sets of one", "num"), ("Held least", "name"),
-                 ("Of it", "num")])  # fmt: skip
+        "labels": [("Labels in a set", "num"), ("Held least", "name"), ("Held of it", "num")],
+        "classes": [("Usual reach", "num"), ("Classes in a set", "num"), ("Sets of one", "num"),
+                    ("Held least", "name"), ("Held of it", "num")],
+    }  # fmt: skip
+    head = [("Asked", "name"), ("Truth held", "num"), *heads[kind]]
     lacking = [x for x in levels if x.get("supported") is False]
     return {
         "table": table("Coverage asked and measured", head, rows),
         "kind": kind,
-        "one": one,
         "n": count(given.get("n_valid")),
         "level": _wording.level(r),
         "lacking": [f"{_asked(x['coverage'])} needs {count(x.get('needs'))}" for x in lacking],
@@ -75,8 +74,8 @@ def abstention(r: Report) -> Report | None:
     rows: list[list[Cell]] = []
     for x in (x for x in curve if x["answered"] in SHOWN):
         right: Cell = {"text": number(x["value"]), "small": interval(x, "accuracy")}
-        rows.append([number(x["answered"]), count(x["n"]), number(x.get("sure")), right])
-    head = [("Answered", "num"), ("Items", "num"), ("As sure as", "num"), ("Right", "num")]
+        rows.append([_asked(x["answered"]), count(x["n"]), number(x.get("sure")), right])
+    head = [("Answered", "name"), ("Items", "num"), ("As sure as", "num"), ("Right", "num")]
     half = min(curve, key=lambda x: abs(x["answered"] - 0.5))
     points = [(float(x["answered"]), float(x["value"]), x.get("low"), x.get("high")) for x in curve]
     return {
@@ -84,7 +83,7 @@ def abstention(r: Report) -> Report | None:
         "table": table("Right by share answered", head, rows),
         "all": number(curve[0]["value"]),
         "half": number(half["value"]),
-        "share": number(half["answered"]),
+        "share": _asked(half["answered"]),
         "aurc": number(given.get("aurc")),
         "best": number(given.get("best")),
         "unsorted": number(given.get("unsorted")),
