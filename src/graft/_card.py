@@ -207,8 +207,9 @@ def _sure(r: Report) -> list[str]:
     c, lines = r.get("calibration") or {}, []
     ece, before, t = c.get("ece"), c.get("ece_before"), c.get("temperature")
     if ece is not None:
-        scaled = t is not None and before is not None and t != 1
-        why = f" ({100 * before:.1f} without the temperature of {t:.3g}, fitted on validation)" if scaled else ""
+        why = ""
+        if t is not None and before is not None and t != 1:
+            why = f" ({100 * before:.1f} without the temperature of {t:.3g}, fitted on validation)"
         lines.append(f"Its probabilities are off by {100 * ece:.1f} points on average{why}.")
     levels = (r.get("conformal") or {}).get("levels") or []
     nine = next((x for x in levels if x and x.get("coverage") == 0.9 and (x.get("measured") or {}).get("value")), None)

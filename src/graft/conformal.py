@@ -32,7 +32,10 @@ LEVELS = (0.8, 0.9, 0.95)
 """Coverages that a report measures."""
 SCORES = ("aps", "raps", "lac")
 DEFAULT = "raps"
-PENALTY, FREE = 0.01, 5  # RAPS: added for each rank beyond so many (Angelopoulos et al. 2021, section 4)
+PENALTY, FREE = (
+    0.01,
+    5,
+)  # RAPS: added for each rank beyond so many; fixed, since tuning them on validation bends it more
 SHARES = tuple(round(1 - i / 20, 2) for i in range(20))
 """Shares of the inputs answered that an abstention curve lists."""
 
@@ -73,7 +76,7 @@ def oddness(kind: str, p: Any, score: str = DEFAULT) -> np.ndarray:
     """
     p = np.asarray(p, dtype=np.float64)
     if kind == measures.LABELS:
-        return -p
+        return np.asarray(-p)
     order = np.argsort(-p, axis=1, kind="stable")
     if score == "lac":
         found = -p

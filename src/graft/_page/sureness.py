@@ -60,7 +60,7 @@ def _sizes(x: Report, kind: str) -> list[Cell]:
 
 def _everything(levels: list[Report]) -> str:
     """Labels that stand in every set, of the highest coverage that has any."""
-    found = next((x["everything"] for x in reversed(levels) if x.get("everything")), [])
+    found: list[str] = next((x["everything"] for x in reversed(levels) if x.get("everything")), [])
     shown = ", ".join(f"\u201c{clip(label)}\u201d" for label in found[:5])
     return shown + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
