@@ -3,8 +3,8 @@
 Six sets of ../shared, frozen features and graft's probe. A set's samples (at most 3,000) are split anew each time: 10
 probes on 40 %, for each 50 splits of the rest into 200 validation samples and the test part. Over such splits coverage
 is exact whatever the data: without ties ceil(201 a) / 201 on average, or the share of the likeliest class where that
-is more. Writes conformal.json and conformal.md beside this file; takes about ten minutes. Names of sets as arguments run
-those alone.
+is more. Writes conformal.json and conformal.md beside this file; takes about ten minutes. Names of sets as arguments
+run those alone.
 """
 
 from __future__ import annotations

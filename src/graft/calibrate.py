@@ -11,7 +11,7 @@ from graft.seeds import rng
 
 FEWEST = 20  # validation samples
 FOLDS = 5
-MOST_ROWS = 5000  # one number is settled by so many
+MOST_ROWS = 3000  # one number is settled by so many
 COOLEST, HOTTEST = 0.05, 100.0  # answers that are all but hard ones need the latter
 _LEAST = 1e-12  # as measures have it: a probability below counts as it
 
