@@ -98,7 +98,7 @@ def deciding(kind: str, answers: Any, offsets: np.ndarray | None) -> np.ndarray:
     Sets and sureness are of these, so that what is answered stands in its set.
     """
     found = np.asarray(answers, dtype=np.float64)
-    return found if offsets is None else shift(kind, found, offsets)
+    return np.asarray(found if offsets is None else shift(kind, found, offsets))
 
 
 def cuts(kind: str, valid: Any, truth: Any, coverage: float, score: str = DEFAULT) -> np.ndarray:
