@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from report_parts import bins, climbed, common, defined, notes, picture, score, tested
 
+from graft import conformal
+
 RANK: dict[str, Any] = {
     "measure": "accuracy",
     "candidates": [
@@ -25,6 +27,23 @@ RANK: dict[str, Any] = {
     "choice": "local:/zoo/mobilenetv2_100_tv",
     "tied": [],
 }
+
+
+def sureness(kind: str, labels: list[str], n: int, valid: int = 200) -> dict[str, Any]:
+    """What a report says of sets and of abstention, of answers that are as right as they say."""
+    rng, both = np.random.default_rng(3), []
+    for size in (valid, n):
+        odds = 2.5 * rng.standard_normal((size, len(labels) or 1))
+        if kind == "numbers":
+            both.append((100 + odds[:, 0], 100 + odds[:, 0] + 9 * rng.standard_normal(size)))
+        elif kind == "labels":
+            p = 1 / (1 + np.exp(1 - odds))
+            both.append((p, (rng.uniform(size=p.shape) < p).astype(float)))
+        else:
+            p = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
+            both.append((p, (p.cumsum(axis=1) < rng.uniform(size=(size, 1))).sum(axis=1)))
+    sets = conformal.measured(kind, *both[0], *both[1], labels)
+    return {"conformal": sets, "abstention": conformal.abstention(kind, *both[1])}
 
 
 def of_classes() -> dict[str, Any]:
@@ -72,6 +91,7 @@ def of_classes() -> dict[str, Any]:
             ("finetune", 0.842, 0.71, 0.94, 121.0, 3226434, "better: +13.1 points [+3.0, +24.0], p 0.008"),
         ),
         **details_of_classes(),
+        **sureness("classes", ["healthy", "sick"], 312),
     }
 
 
@@ -85,7 +105,8 @@ def details_of_classes() -> dict[str, Any]:
         },
         "calibration": bins(
             [(0.55, 0.5, 14), (0.66, 0.6, 20), (0.75, 0.79, 28), (0.86, 0.83, 60), (0.98, 0.97, 190)], 0.021
-        ),
+        )
+        | {"temperature": 1.31, "ece_before": 0.048},
         "mistakes": [
             {
                 "id": f"val/scan_{i:03}.jpg",
@@ -178,6 +199,7 @@ def of_labels() -> dict[str, Any]:
             ),
         ),
         **details_of_labels(per),
+        **sureness("labels", TOPICS, 1240),
     }
 
 
@@ -251,6 +273,7 @@ def of_numbers() -> dict[str, Any]:
             ("finetune", 8.8, 7.9, 9.7, 402.0, 3225153, "better: -4.6 [-5.6, -3.7] against probe, p < 0.001"),
         ),
         **details_of_numbers(truth, said, worst),
+        **sureness("numbers", [], 640),
     }
 
 

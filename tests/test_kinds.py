@@ -94,6 +94,22 @@ def test_several_labels_are_predicted_as_a_list(tags_run: Run) -> None:
     assert set(json.loads(out)) >= {"id", "labels"}
 
 
+def test_several_labels_have_sets_that_hold_more_than_is_said(tags_run: Run) -> None:
+    said = tags_run.predict(["lovely film today", "awful room", ""], coverage=0.8)
+    assert list(said.columns)[-1] == "set"
+    assert all(set(s) <= set(tags_run.labels) and isinstance(s, list) for s in said["set"])
+    row = tags_run.report["conformal"]["levels"][0]
+    assert row["coverage"] == 0.8 and 0 < row["measured"]["value"] <= 1 and row["worst"]["label"] in tags_run.labels
+    table = pd.read_parquet(tags_run.folder / "predictions.parquet")
+    own = table[(table["split"] == "valid") & (table["model"] == tags_run.report["chosen"])]
+    most = max(int(sum(label in t for t in own["truth"])) for label in tags_run.labels)
+    assert tags_run.report["abstention"]["curve"][0]["answered"] == 1.0
+    told = call("predict", tags_run.folder, "-", "--coverage", 1 - 1 / (10 * most), "-q", stdin="lovely film today\n")
+    assert told.err.count("\n") == 1 and "that hold a label; complaint, praise, time have fewer" in told.err
+    line = told.out.splitlines()[1]
+    assert sorted(line.rpartition(",")[2].split("; ")) == list(tags_run.labels)
+
+
 def test_several_labels_are_evaluated_and_compared(tags_run: Run, home: Path) -> None:
     found = tags_run.evaluate(home / "tags.csv")
     assert (
@@ -144,6 +160,24 @@ def test_numbers_are_predicted_in_their_own_unit(stars_run: Run) -> None:
     table = stars_run.predict(["lovely great happy bright", "awful broken sad grim"])
     assert list(table.columns) == ["id", "value"]
     assert table["value"][0] > table["value"][1] + 1
+
+
+def test_numbers_have_intervals(stars_run: Run) -> None:
+    row = stars_run.report["conformal"]["levels"][0]
+    told = stars_run.predict(["lovely great happy bright", "awful broken sad grim"], coverage=0.8)
+    assert list(told.columns) == ["id", "value", "low", "high"]
+    assert np.allclose(told["high"] - told["low"], row["width"]) and np.allclose(
+        told["low"] + told["high"], 2 * told["value"]
+    )
+    assert stars_run.report["abstention"]["curve"] is None and "calibration" not in stars_run.report
+    assert stars_run.temperature == 1.0
+    endless = call("predict", stars_run.folder, "-", "--coverage", "0.999", "--json", "-q", stdin="awful\n")
+    assert "every interval is endless" in endless.err and set(json.loads(endless.out)) == {"id", "value"}
+    assert (
+        call("predict", stars_run.folder, "-", "--coverage", "0.999", "-q", stdin="awful\n")
+        .out.strip()
+        .endswith(",-inf,inf")
+    )
 
 
 def test_numbers_are_evaluated(stars_run: Run, home: Path) -> None:

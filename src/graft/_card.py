@@ -200,11 +200,32 @@ def _limits(r: Report) -> str:
     lines += _weak(r)
     lost = r.get("forgetting") or {}
     lines += [_md(lost["sentence"])] if lost.get("sentence") else []
-    ece = (r.get("calibration") or {}).get("ece")
-    lines += [f"Its probabilities are off by {100 * ece:.1f} points on average."] if ece is not None else []
+    lines += _sure(r)
     if (r.get("backbone") or {}).get("trained_on"):
         lines.append(f"What {_md(r['backbone']['trained_on'])} holds of bias, the backbone may have carried over.")
     return "## Limits\n\n" + "\n".join(f"- {x}" for x in lines) if lines else ""
+
+
+def _sure(r: Report) -> list[str]:
+    """What its probabilities are worth, and its sets or intervals of nine in ten."""
+    c, lines = r.get("calibration") or {}, []
+    ece, before, t = c.get("ece"), c.get("ece_before"), c.get("temperature")
+    if ece is not None:
+        why = ""
+        if t is not None and before is not None and t != 1:
+            why = f" ({100 * before:.1f} without the temperature of {t:.3g}, fitted on validation)"
+        lines.append(f"Its probabilities are off by {100 * ece:.1f} points on average{why}.")
+    levels = (r.get("conformal") or {}).get("levels") or []
+    nine = next((x for x in levels if x and x.get("coverage") == 0.9 and (x.get("measured") or {}).get("value")), None)
+    if nine is None or not nine.get("supported"):
+        return lines
+    held = f"held {number(nine['measured']['value'])} ({interval(nine['measured'], 'accuracy')}) of the test part's"
+    if _wording.kind(r) == "numbers":
+        reach = number((nine.get("width") or 0) / 2, "number")
+        return [*lines, f"Intervals of \u00b1 {reach}, made to hold nine true numbers in ten, {held}."]
+    one, many = {"labels": ("label", "labels")}.get(_wording.kind(r), ("class", "classes"))
+    size = number(nine.get("size"), "number")
+    return [*lines, f"Sets made to hold a true {one} nine times in ten {held}, with {size} {many} each."]
 
 
 def _weak(r: Report) -> list[str]:

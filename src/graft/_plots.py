@@ -104,6 +104,32 @@ def line(points: Sequence[Point], word: Callable[[float], str], label: str, reac
     return _svg("".join(parts), label, "lines")
 
 
+def answered(points: Sequence[tuple[float, float, float | None, float | None]]) -> str:
+    """Share right (up) by share answered (across, none to all): (answered, right, low, high), all 0..1, at least one.
+
+    A dashed line stands where everything is answered.
+    """
+    least = min(y if low is None else low for _, y, low, _ in points)
+    marks, across = [m for m in ticks(min(least, 0.9), 1.0, most=5) if m <= 1.0], (0.0, 1.0)
+    parts = []
+    for m in marks:
+        y = _at(marks[-1] - (m - marks[0]), marks)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{100 * m:g}%</text>')
+    whole = _at(marks[-1] - (max(points)[1] - marks[0]), marks)
+    parts.append(f'<line class="ideal" x1="0" x2="100%" y1="{whole}" y2="{whole}"/>')
+    placed = [(_at(x, across), _at(marks[-1] - (y - marks[0]), marks)) for x, y, _, _ in points]
+    for (x, _, low, high), (at, _) in zip(points, placed, strict=True):
+        if low is not None and high is not None:
+            a, b = (_at(marks[-1] - (v - marks[0]), marks) for v in (low, high))
+            said = f"{100 * x:.0f}% answered: {100 * low:.1f} to {100 * high:.1f}% right"
+            parts.append(f'<line class="reach" x1="{at}" x2="{at}" y1="{a}" y2="{b}"><title>{said}</title></line>')
+    for (x1, y1), (x2, y2) in pairwise(placed):
+        parts.append(f'<line class="curve" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
+    parts += [f'<circle class="dot" cx="{x}" cy="{y}" r="3"/>' for x, y in placed]
+    return _svg("".join(parts), f"Share right by share answered, {len(points)} points", "lines answered")
+
+
 def profile(
     lines: Sequence[tuple[str, Sequence[float | None]]],
     word: Callable[[float], str],

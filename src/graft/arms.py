@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from graft import evaluate, features, recipe, storage, thresholds, train
+from graft import calibrate, evaluate, features, recipe, storage, thresholds, train
 from graft.backbones import _weights
 from graft.evaluate import Score
 from graft.files import manifest, read_json, slug, verify, write_json, write_whole
@@ -43,6 +43,7 @@ class Arm:
     trained: int = 0  # weights that moved
     offsets: np.ndarray | None = None  # of decisions, chosen on validation
     judged: np.ndarray | None = None  # what it answers there under such offsets, each half by the other's
+    temperature: float = 1.0  # of its answers on validation and test; `calibrate`
     saw: str = ""  # how many of the training samples a frozen stage looked at, where not all
     start: str = "pretrained"
 
@@ -141,13 +142,16 @@ def load(s: Session, name: str) -> Arm:
     said = read_json(folder / "arm.json")
     valid = np.load(folder / "valid.npy", allow_pickle=False)
     truth = evaluate.truth_of(s.task, s.data.valid)
-    offsets, judged, score = judge(s.task, valid, truth, s.recipe.seed)
     stages = tuple(recipe.stage_from(p) for p in said["stages"])
+    fitted = s.recipe.calibrate and bool(stages)  # the answer that is always the same stays what it is
+    temperature = calibrate.temperature(_kind(s.task), valid, truth) if fitted else 1.0
+    valid = calibrate.apply(_kind(s.task), valid, temperature)
+    offsets, judged, score = judge(s.task, valid, truth, s.recipe.seed)
     seconds = s.decisions.made.get(f"seconds {name}", 0.0)
     trained, saw = said.get("trained", 0), _saw(s, stages, said["start"])
     return Arm(
         name, stages, folder, seconds, said["frozen"], said["head"], valid, score, trained=trained, offsets=offsets,
-        judged=judged, saw=saw, start=said["start"],
+        judged=judged, temperature=temperature, saw=saw, start=said["start"],
     )  # fmt: skip
 
 
@@ -202,11 +206,16 @@ def answers(s: Session, model: Model, part: str, frozen: str = "") -> np.ndarray
 
 
 def test_answers(s: Session, arm: Arm) -> np.ndarray:
-    """Answers of an arm on the test part, made once."""
+    """Calibrated answers of an arm on the test part; what the model says is computed once."""
     file = arm.folder / "test.npy"
     if not file.exists():
         save_array(file, answers(s, model_of(s, arm), "test", arm.start if arm.frozen else ""))
-    return np.asarray(np.load(file, allow_pickle=False))
+    return calibrate.apply(_kind(s.task), np.load(file, allow_pickle=False), arm.temperature)
+
+
+def _kind(task: Task) -> str:
+    """What `calibrate` takes answers for: a task that brings its own way of answering has none it knows."""
+    return task.answer.kind if task.answer is not None else ""
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -209,6 +209,7 @@ def _work(s: Session, request: Request, out: Path) -> None:
         said["thresholds"],
         s.precision().way,
         others,
+        outcome.temperatures(shown),
     )
 
 

@@ -132,6 +132,11 @@ def evidence_card(s: Session, ran: Sequence[Arm], found: Evidence) -> dict[str, 
     }  # fmt: skip
 
 
+def temperatures(found: Evidence) -> dict[str, float]:
+    """Temperatures fitted on validation, by model; those of 1, which change nothing, are left out."""
+    return {a.name: a.temperature for a in found.arms.values() if a.temperature != 1.0}
+
+
 def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[str, Any]]:
     """Which rows chose what: the test part decides nothing."""
     train_n, valid_n, test_n = len(s.data.train), len(s.data.valid), len(s.data.test)
@@ -140,6 +145,8 @@ def decided(s: Session, ranking: Ranking | None, found: Evidence) -> list[dict[s
         rows.append({"what": "backbone", "by": "train, cross-validated", "rows": ranking.n})
     rows += [{"what": "penalties and neighbours", "by": "train, cross-validated", "rows": train_n}]
     rows += [{"what": "which rung is kept", "by": "valid", "rows": valid_n}]
+    if temperatures(found):
+        rows.append({"what": "temperatures", "by": "valid, cross-fitted", "rows": valid_n})
     if any(a.offsets is not None for a in found.arms.values()):
         rows.append({"what": "decision thresholds", "by": "valid, cross-fitted", "rows": valid_n})
     return [*rows, {"what": "the score and its intervals", "by": "test", "rows": test_n}]

@@ -15,6 +15,7 @@ from graft.files import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
+SEPARATOR = "; "  # of several labels in a cell
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -48,9 +49,9 @@ def write(table: pd.DataFrame, out: str, as_json: bool) -> None:
 
 
 def lines(table: pd.DataFrame) -> str:
-    """JSON lines; a missing value is left out."""
+    """JSON lines; a missing value, and the end of an interval that has none, are left out."""
     rows = table.to_dict("records")
-    kept = ({k: v for k, v in r.items() if not (isinstance(v, float) and math.isnan(v))} for r in rows)
+    kept = ({k: v for k, v in r.items() if not (isinstance(v, float) and not math.isfinite(v))} for r in rows)
     return "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in kept)
 
 
@@ -63,6 +64,7 @@ def csv(table: pd.DataFrame) -> str:
 
 
 def _harmless(value: object) -> object:
+    value = SEPARATOR.join(map(str, value)) if isinstance(value, list) else value
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
     try:

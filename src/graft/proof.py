@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import details, evaluate, evidence, ladder, measures, verdict
+from graft import calibrate, conformal, details, evaluate, evidence, ladder, measures, verdict
 from graft._wording import interval, number, spoken
 from graft.arms import Arm
 from graft.evaluate import Score
@@ -82,9 +82,20 @@ def numbers(case: Case) -> dict[str, Any]:
 
 
 def shown(case: Case, samples: Sequence[Any]) -> dict[str, Any]:
-    """Tables, calibration and worst mistakes of the chosen model, with the samples to show them."""
+    """Tables, calibration, sets, abstention and worst mistakes of the chosen model, with the samples to show them."""
+    assert case.task.answer is not None
+    kind, labels, offsets = case.task.answer.kind, case.task.labels, case.offsets(case.chosen)
     truth, answers = np.asarray(case.truth["test"]), case.tests[case.chosen]
-    return details.of(case.task, samples, answers, truth, case.offsets(case.chosen))
+    arm = case.arms.get(case.chosen)
+    valid, temperature = (arm.valid, arm.temperature) if arm is not None else (case.same, 1.0)
+    known = details.of(case.task, samples, answers, truth, offsets)
+    calibration = {**known.get("calibration", {}), **calibrate.checked(kind, answers, truth, temperature)}
+    return {
+        **known,
+        **({"calibration": calibration} if calibration else {}),
+        "conformal": conformal.measured(kind, valid, case.truth["valid"], answers, truth, labels, offsets),
+        "abstention": conformal.abstention(kind, answers, truth, offsets),
+    }
 
 
 def _against(case: Case, truth: np.ndarray) -> dict[str, evaluate.Paired]:

@@ -127,6 +127,7 @@ class Recipe:
     seed: int = field(default=0, metadata=note("every random draw comes from it"))
     device: str = field(default="auto", metadata=note("cpu, cuda, mps, or auto"))
     measure: str = field(default="", metadata=note("what decides, as macro_f1 or sensitivity:specificity=0.95"))
+    calibrate: bool = field(default=True, metadata=note("fit a temperature of probabilities on validation"))
     text: str = field(default="", metadata=note("column of the texts, where guessing is not wanted"))
     image: str = field(default="", metadata=note("column of the pictures' paths"))
     label: str = field(default="", metadata=note("column of the labels; several, joined by commas, are one label each"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import corrupt, evaluate, features, rungs
+from graft import calibrate, corrupt, evaluate, features, rungs
 from graft._wording import duration, interval, is_percent, number, spoken
 from graft.data import Sample
 from graft.errors import some
@@ -94,6 +94,7 @@ def measure(
     found.scores, found.draws = {n: {} for n in there}, {n: {} for n in there}
     seen = _Answers(there, first, asked_for(str(meta.get("precision") or "fp32")), picked, seed, voice)
     for variant, answers in seen.under([CLEAN, *((c, k) for c in names for k in corrupt.STRENGTHS)]):
+        answers = {r: calibrate.apply(task.outputs, a, there[r].temperature) for r, a in answers.items()}
         for rung, own in answers.items():
             offsets = there[rung].offsets
             found.scores[rung][variant] = evaluate.score(first, own, truth, seed, offsets)

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft import constant, evaluate, features, floors, forgetting, outcome, proof, robustness, sources, storage
+from graft import (
+    calibrate,
+    conformal,
+    constant,
+    evaluate,
+    features,
+    floors,
+    forgetting,
+    outcome,
+    proof,
+    robustness,
+    sources,
+    storage,
+)
 from graft import corrupt as corruptions
 from graft._intake import shown
 from graft.data import Note, Sample
@@ -68,25 +81,56 @@ class Run:
         """What is added to log-probabilities (log-odds) before an answer is decided; None: nothing."""
         return self._offsets(self.report["chosen"])
 
-    def predict(self, inputs: Any, top_k: int = 1, voice: Voice | None = None) -> pd.DataFrame:
+    @property
+    def temperature(self) -> float:
+        """What the model's scores are divided by before they become probabilities (`graft.calibrate`); 1: nothing."""
+        return self._temperature(self.report["chosen"])
+
+    def predict(
+        self, inputs: Any, top_k: int = 1, voice: Voice | None = None, coverage: float | None = None
+    ) -> pd.DataFrame:
         """Answers for files, folders, tables, frames or lists.
 
         Columns: id, label, probability (and label_2, probability_2 ... for `top_k`), then score_LABEL for
         every class. With several labels at once: id, labels (a list), score_LABEL. Numbers: id, value.
+        With a `coverage` (0.9) also `set`, a list of labels that holds the true one (each of several) with that
+        probability, or `low` and `high` around a number; see `graft.conformal` for what is promised.
         `error` has the reason for an item that could not be read. Raises UsageError, DataError.
         """
         import pandas as pd
 
         voice = voice or Voice(quiet=True)
+        cut = None if coverage is None else self._cut(coverage, voice)
         task = self._loaded[1]
         samples, notes = task.inputs(sources.inputs(inputs, task.modality))
         bad = [item for n in notes if n.kind == "skipped" for item in n.items]
         if not samples and bad:
             raise DataError(f"nothing could be read: {some(bad)}")
         with memory.told("predict", self.device), voice.bar("predict", len(samples)) as tick:
-            answers = np.asarray(self._says(samples, tick))
+            answers = self._calibrated(self.report["chosen"], self._says(samples, tick))
         top_k = max(1, min(top_k, len(self.labels)))
-        return pd.DataFrame(_rows(samples, answers, task, self.offsets, top_k, bad))
+        rows = _rows(samples, answers, task, self.offsets, top_k, bad)
+        if cut is not None:
+            given = conformal.columns(task.outputs, answers, cut, self.labels, self.offsets)
+            rows = [{**row, **more} for row, more in zip(rows, [*given, *({} for _ in bad)], strict=True)]
+        return pd.DataFrame(rows)
+
+    def _cut(self, coverage: float, voice: Voice) -> np.ndarray:
+        """Where sets or intervals end, from what the chosen model answered on validation; warns of too few of these."""
+        import pyarrow.parquet as pq
+
+        conformal.check(coverage)
+        own = [("split", "=", "valid"), ("model", "=", self.report["chosen"])]
+        table = pq.read_table(self.folder / "predictions.parquet", filters=own)
+        columns = [table[c].to_numpy() for c in [f"score_{x}" for x in self.labels] or ["prediction"]]
+        answers = np.stack(columns, axis=1) if self.labels else columns[0]
+        given = (tuple(t) if isinstance(t, list) else t for t in table["truth"].to_pylist())
+        truth = [self.task.truth(Sample(None, t)) for t in given]
+        kind = self.task.outputs
+        lacking = conformal.unsupported(kind, truth, coverage, self.labels)
+        if lacking:
+            voice.warn(lacking)
+        return conformal.cuts(kind, conformal.deciding(kind, answers, self.offsets), truth, coverage)
 
     def _says(self, samples: Sequence[Sample], tick: Callable[[int], None]) -> list[Any]:
         """The model's answers, computed as in the fit: a frozen backbone in the precision that was chosen there."""
@@ -152,6 +196,8 @@ class Run:
             notes.append(Note("warning", text, tuple(learned)))
         with memory.told("evaluate", self.device):
             answers, controls, missing = self._answers(samples, voice)
+        answers = self._calibrated(self.report["chosen"], answers)
+        controls = {name: self._calibrated(name, a) for name, a in controls.items()}
         truth = evaluate.truth_of(task, samples)
         seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
         found = evaluate.scores(task, answers, truth, seed, self.offsets)
@@ -237,6 +283,12 @@ class Run:
     def _offsets(self, name: str) -> np.ndarray | None:
         found = (self.meta.get("thresholds") or {}).get(name)
         return None if found is None else np.asarray(found, dtype=np.float64)
+
+    def _temperature(self, name: str) -> float:
+        return float((self.meta.get("temperatures") or {}).get(name, 1.0))
+
+    def _calibrated(self, name: str, answers: Any) -> np.ndarray:
+        return calibrate.apply(self.task.outputs, answers, self._temperature(name))
 
     def _always(self, n: int) -> dict[str, np.ndarray]:
         """The control that looks at nothing, as the fit's test part had it: {name: answers [n, ...]}."""

@@ -25,12 +25,13 @@ HEAD, WHOLE, DIFFERS = "head", "whole", "what differs from the backbone"
 
 @dataclass
 class Rung:
-    """A rung that can answer: its model (frozen ones share the backbone), and the offsets of its decisions."""
+    """A rung that can answer: its model (frozen ones share the backbone), its decisions' offsets, its temperature."""
 
     name: str
     model: Model
     frozen: bool
     offsets: np.ndarray | None
+    temperature: float = 1.0
 
 
 class Ran(Protocol):
@@ -137,14 +138,14 @@ def every(folder: Path, meta: dict[str, Any], kept: str, model: Model) -> tuple[
     """
     device = next(model.parameters()).device
     untouched = bool(meta["backbone"]["untouched"])
-    there = {kept: Rung(kept, model, untouched, _offsets(meta, kept))}
+    there = {kept: Rung(kept, model, untouched, _offsets(meta, kept), _temperature(meta, kept))}
     base, missing = None, dict.fromkeys(_frozen(meta, kept), "")
     try:
         base = model.backbone if untouched else storage.pretrained(meta).to(device)
         heads = storage.load_controls(folder, meta)
         for name in _frozen(meta, kept):
             one = Model(base, heads[name]) if name in heads else load(folder, meta, name, base)
-            there[name] = Rung(name, one.to(device).eval(), True, _offsets(meta, name))
+            there[name] = Rung(name, one.to(device).eval(), True, _offsets(meta, name), _temperature(meta, name))
             del missing[name]
     except (UsageError, SetupError, DataError) as e:
         missing = dict.fromkeys(missing, str(e))
@@ -152,7 +153,7 @@ def every(folder: Path, meta: dict[str, Any], kept: str, model: Model) -> tuple[
         if name in there or name in missing:
             continue
         try:
-            there[name] = Rung(name, load(folder, meta, name, base).to(device), False, _offsets(meta, name))
+            there[name] = Rung(name, load(folder, meta, name, base).to(device), False, _offsets(meta, name), _temperature(meta, name))
         except (UsageError, SetupError, DataError) as e:
             missing[name] = str(e)
     return there, missing
@@ -169,3 +170,8 @@ def _offsets(meta: dict[str, Any], name: str) -> np.ndarray | None:
     beside = (meta.get("rungs") or {}).get(name) or {}
     found = (meta.get("thresholds") or {}).get(name) or beside.get("offsets")
     return None if found is None else np.asarray(found, dtype=np.float64)
+
+
+def _temperature(meta: dict[str, Any], name: str) -> float:
+    """What a rung's scores are divided by before they become probabilities (`graft.calibrate`)."""
+    return float((meta.get("temperatures") or {}).get(name, 1.0))

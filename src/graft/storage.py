@@ -65,11 +65,13 @@ def save_model(
     thresholds: Mapping[str, Sequence[float]] | None = None,
     precision: str = "fp32",
     rungs: Mapping[str, Mapping[str, Any]] | None = None,
+    temperatures: Mapping[str, float] | None = None,
 ) -> None:
     """Write weights, assets and, last, model.json with the hash of these and of the files `beside` them.
 
     Weights are whole while under 200 MB; above, those that differ from `origin`, whose fingerprint is noted.
-    What the model says of a golden input is noted, and checked when it is loaded (`graft.golden`).
+    What the model says of a golden input is noted, and checked when it is loaded (`graft.golden`): before its
+    probabilities are brought to its temperature (`temperatures`, of 1 where a model is not named).
     The heads of the `controls` lie in the same file, so that they can stand beside the model on other data,
     and so do the marks of the samples it `learned` from, so that these are known again. `rungs` describes the
     other rungs, whose files lie there already (`graft.rungs.save`).
@@ -96,6 +98,7 @@ def save_model(
             "measures": list(task.measures),
         },
         "thresholds": {name: list(o) for name, o in (thresholds or {}).items()},
+        "temperatures": dict(temperatures or {}),
         "backbone": {
             "name": name,
             "card": asdict(model.backbone.card),

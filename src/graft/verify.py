@@ -149,6 +149,8 @@ def _case(place: Path, meta: dict[str, Any], said: dict[str, Any]) -> tuple[Case
             raise DataError(f"{model} answered other {part} samples than the first model")
     baseline = next(model for part, model in blocks if part == "test" and model in constant.BASELINES)
     rungs, made = _arms(task, seed, said, asked, blocks, truth["valid"], baseline)
+    for arm in (*rungs, *made):  # answers are saved calibrated: by what, model.json says
+        arm.temperature = float((meta.get("temperatures") or {}).get(arm.name, 1.0))
     best = None
     for arm in rungs:
         best = ladder.compare(task, truth["valid"], seed, best, arm)

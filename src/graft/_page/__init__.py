@@ -10,6 +10,7 @@ from graft._page.answers import calibration, classes, confusion, mistakes, resid
 from graft._page.forgetting import forgetting
 from graft._page.layers import layers
 from graft._page.scores import PARTS, controls, headline, measures, rank, rungs
+from graft._page.sureness import abstention, conformal
 from graft._wording import Report
 
 __all__ = ["PARTS", "SECTIONS", "confusion", "usage"]
@@ -18,7 +19,7 @@ SECTIONS: Mapping[str, Callable[[Report], Any]] = {
     f.__name__: f
     for f in (
         headline, controls, measures, rungs, layers, forgetting, decided, residuals, mistakes, confusion, thresholds,
-        classes, calibration, curves, rank, data, usage, recipe, machine,
+        classes, calibration, conformal, abstention, curves, rank, data, usage, recipe, machine,
     )
 }  # fmt: skip
 """By the name that the template knows."""

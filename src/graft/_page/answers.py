@@ -146,8 +146,17 @@ def calibration(r: Report) -> Report | None:
         "lean": lean if abs(claimed - true) >= 0.01 else "about as sure as it should be",
         "off": f"{100 * error:.1f}" if error is not None else "",
         "ece": f"{error:.3f}" if error is not None else "",
+        **_tempered(given),
         "many": _wording.kind(r) == "labels",
     }
+
+
+def _tempered(given: Report) -> dict[str, str]:
+    """The temperature, and by how many points probabilities would be off without it; empty where nothing is scaled."""
+    t, before = given.get("temperature"), given.get("ece_before")
+    if t is None or before is None or t == 1:
+        return {"temperature": "", "before": ""}
+    return {"temperature": f"{t:.3g}", "before": f"{100 * before:.1f}"}
 
 
 def residuals(r: Report) -> Report | None:

@@ -37,6 +37,14 @@ def predict(
         str, typer.Option(help="Write to a .csv, .jsonl or .parquet file instead.", metavar="FILE", show_default=False)
     ] = "",
     top_k: Annotated[int, typer.Option("--top-k", help="So many likeliest classes a row.", min=1)] = 1,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Add sets of labels, or intervals, that hold the truth so often: 0.9.",
+            metavar="SHARE",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     plugin: Plugin = [],  # noqa: B006
     quiet: Quiet = False,
@@ -51,7 +59,7 @@ def predict(
     writing.check_out(out)
     voice = Voice(quiet)
     # As paths: a name that is not there is refused here, not read as a text to classify.
-    table = Run(run, device).predict([i if i == "-" else Path(i) for i in inputs], top_k, voice)
+    table = Run(run, device).predict([i if i == "-" else Path(i) for i in inputs], top_k, voice, coverage)
     bad = writing.bad_rows(table)
     if bad:
         voice.warn(f"{len(bad)} of {len(table)} could not be read: {', '.join(bad[:5])}")

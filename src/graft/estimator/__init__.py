@@ -180,7 +180,8 @@ class GraftFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 def from_run(run: Run) -> GraftClassifier | GraftRegressor:
     """An estimator over the run's backbone, as the run left it.
 
-    Of a run that sorts into classes with a linear head it comes fitted: it answers as the run does. `fit`
+    Of a run that sorts into classes with a linear head it comes fitted: it answers as the run does, the run's
+    temperature in its weights. `fit` (whose probabilities no temperature is fitted for)
     and `clone`, so also cross-validation, put a fresh probe in that head's place; of every other run it comes
     fresh. On data that the run learned from, a cross-validated score of a fine-tuned backbone flatters.
     The estimator holds the folder's name, not the network: pickled, it needs the folder where it is opened.
@@ -204,7 +205,7 @@ def from_run(run: Run) -> GraftClassifier | GraftRegressor:
         made.classes_ = np.array(run.labels)
         made.n_features_in_ = head.linear.in_features
         weight, bias = (p.detach().cpu().float().numpy().copy() for p in (head.linear.weight, head.linear.bias))
-        made._set(weight, bias, None)
+        made._set(weight / run.temperature, bias / run.temperature, None)
     return made
 
 

@@ -2,7 +2,8 @@
 
 Nothing of graft is needed to open or use what is made here. A hook carries the trained head over where the
 library has a place for it that gives the same numbers, which is measured before it is claimed; else the
-network gives features alone.
+network gives features alone. Scores come as the model gives them: `softmax(scores / run.temperature)` (of several
+labels the sigmoid) are the run's probabilities.
 """
 
 from __future__ import annotations
