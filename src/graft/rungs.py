@@ -153,7 +153,9 @@ def every(folder: Path, meta: dict[str, Any], kept: str, model: Model) -> tuple[
         if name in there or name in missing:
             continue
         try:
-            there[name] = Rung(name, load(folder, meta, name, base).to(device), False, _offsets(meta, name), _temperature(meta, name))
+            there[name] = Rung(
+                name, load(folder, meta, name, base).to(device), False, _offsets(meta, name), _temperature(meta, name)
+            )
         except (UsageError, SetupError, DataError) as e:
             missing[name] = str(e)
     return there, missing
