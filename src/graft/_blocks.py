@@ -49,21 +49,14 @@ class Units:
         """Degrees of freedom of a variance over clusters; infinite for single samples, whose shares are exact."""
         return math.inf if self.cluster is None else max(self.count - 1, 1)
 
-    def having(self, held: np.ndarray) -> np.ndarray:
-        """In how many units something holds for a sample at least, [c], from [n, c] of bool."""
-        if self.cluster is None:
-            return np.asarray(held.sum(axis=0))
-        found = np.zeros((self.count, held.shape[1]), dtype=bool)
-        np.logical_or.at(found, self.cluster, held)
-        return np.asarray(found.sum(axis=0))
-
     def left_out(self, seed: int) -> np.ndarray:
         """Counts [blocks, n] of 1 and 0, each without one block of units; at most MOST_BLOCKS, cut at random."""
         blocks = min(self.count, MOST_BLOCKS)
         block = np.arange(blocks)
         if self.count > blocks:
             block = rng(seed, "jackknife", self.n).permutation(self.count) % blocks
-        return (block[self.index] != np.arange(blocks)[:, None]).astype(np.float32)
+        out: np.ndarray = block[self.index] != np.arange(blocks)[:, None]
+        return out.astype(np.float32)
 
     def rows(self, seed: int, resamples: int) -> Iterator[np.ndarray]:
         """Rows of each bootstrap resample of units, one at a time; the same for every model on these samples."""

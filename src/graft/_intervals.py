@@ -26,8 +26,8 @@ from graft import measures
 Ends = tuple[float, float]
 UNKNOWN: Ends = (float("nan"), float("nan"))
 """Where one sample, or one group, says nothing about how far others lie apart."""
-_INVERTED = 300  # simulated data sets for each of _STEPS candidates of a calibration error
-_STEPS = 41
+_INVERTED = 200  # simulated data sets for each of _STEPS candidates of a calibration error
+_STEPS = 31
 _REACH = 2.0  # candidates go up to this multiple of the estimate
 
 

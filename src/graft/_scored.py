@@ -1,4 +1,4 @@
-"""Which interval each measure has: of one model's answers, and of the difference of two models on the same samples."""
+"""The interval of each measure of one model's answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graft import _intervals, measures
-from graft._blocks import Units, jackknife_error
+from graft._blocks import MOST_BLOCKS, Units, jackknife_error
 from graft._intervals import UNKNOWN, Ends, Mean
 from graft.measures import Chosen
 from graft.seeds import rng
@@ -18,14 +18,14 @@ from graft.tasks import Task
 SHARES = ("accuracy", "exact_match")
 """Means of samples that are right or wrong."""
 BOUNDED = {
-    "balanced_accuracy": 1, "macro_f1": 1, "micro_f1": 1, "sensitivity": 1, "cost": 1,
-    "auroc": 4, "average_precision": 4, "map": 4, "hamming_loss": 4,
+    "balanced_accuracy": 1, "macro_f1": 1, "micro_f1": 2, "sensitivity": 1, "cost": 1, "hamming_loss": 1,
+    "auroc": 4, "average_precision": 4, "map": 4,
 }  # fmt: skip
 """Measures in 0..1 (cost: in 0..its dearest error), and how many samples of a share one sample can stand for, at most.
 
-More than one where a sample is compared with many others, or is many decisions.
+More than one where a sample is compared with many others.
 """
-UNSEEN, FEW_ERRORS = 0.5, 4
+UNSEEN, FEW_ERRORS = 0.1, 4
 """A log-loss's upper end allows for so many errors more, where fewer than FEW_ERRORS are among the samples."""
 
 
@@ -51,12 +51,14 @@ class Asked:
         return _intervals.critical(self.level, self.units.freedom())
 
     @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a jackknife's standard error."""
+        return max(min(self.units.count, MOST_BLOCKS) - 1, 1)
+
+    @property
     def at_t(self) -> float:
         """The quantile of t to which other intervals reach."""
-        return _intervals.critical(self.level, max(min(self.units.count, _MOST_FREEDOM) - 1, 1))
-
-
-_MOST_FREEDOM = 200  # the blocks of a jackknife
+        return _intervals.critical(self.level, self.freedom)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Answered:
     def points(self, asked: Asked, m: Chosen) -> np.ndarray | None:
         """Values [n] whose mean the measure is, or None."""
         return measures.pointwise(asked.kind, m, self.decoded, asked.truth, self.offsets)
+
+    def right(self, asked: Asked) -> np.ndarray:
+        """The share of decisions about each sample that are right, [n]; of classes and labels."""
+        right = asked.task.decide(self.decoded, self.offsets) == asked.truth
+        return np.asarray(right.reshape(len(right), -1).mean(axis=1))
 
     def values(self, asked: Asked, of: Sequence[Chosen], counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Measures by name on samples that count so often, [rows of counts]."""
@@ -112,10 +119,11 @@ def _of_points(asked: Asked, model: Answered, m: Chosen, points: np.ndarray) -> 
     if m.name in SHARES:
         return _share(asked, mean)
     if m.name in BOUNDED:
-        span = float(np.max(m.costs)) if m.name == "cost" else 1.0
-        most = BOUNDED[m.name] * (units.n if mean.spread else units.count)
-        low, high = _intervals.bounded(mean.value / span, mean.error / span, most, asked.at)
-        return low * span, high * span
+        least, span = (float(np.min(m.costs)), float(np.ptp(m.costs))) if m.name == "cost" else (0.0, 1.0)
+        each = asked.truth.shape[1] if m.name == "hamming_loss" else 1  # decisions of a sample
+        most = each * units.n if mean.spread else units.count
+        low, high = _intervals.bounded((mean.value - least) / span, mean.error / span, most, asked.at)
+        return least + low * span, least + high * span
     low, high = mean.interval(asked.level)
     if m.name == "log_loss" and asked.kind == measures.CLASSES and units.n > 1:
         high = max(high, _with_unseen_errors(asked, model, points))
@@ -148,12 +156,12 @@ def _with_unseen_errors(asked: Asked, model: Answered, points: np.ndarray) -> fl
 
 def _of_whole(asked: Asked, model: Answered, m: Chosen, value: float, without: np.ndarray | None) -> Ends:
     if m.name == "sensitivity":
-        return _sensitivity(asked, m, value, model.drawn(asked, m))
+        return _sensitivity(asked, model, m, value)
     if m.name == "calibration_error":
         return _calibration(asked, model)
     if m.name in BOUNDED:
         error = jackknife_error(without) if without is not None else 0.0
-        return _intervals.bounded(value, error, _worth(asked, m, seen=error > 0), asked.at)
+        return _intervals.bounded(value, error, worth(asked, m, design(asked, model.right(asked))), asked.at)
     if m.name == "rmse":
         return _root(asked, model)
     if without is None:
@@ -161,31 +169,32 @@ def _of_whole(asked: Asked, model: Answered, m: Chosen, value: float, without: n
     return _r2(asked, value, without) if m.name == "r2" else _correlation(asked, value, without)
 
 
-def _worth(asked: Asked, m: Chosen, seen: bool) -> float:
-    """How many samples of a share a measure in 0..1 can be worth: as if all classes were as hard as one another.
+def worth(asked: Asked, m: Chosen, by: float) -> float:
+    """How many samples of a share a measure in 0..1 can be worth, if all classes are as hard as one another.
 
-    That is k^2 / sum of 1 / n of each of k classes, times BOUNDED. `seen`: errors were; without any, samples of a
-    group are as one, for they may all be alike.
+    That is k^2 / sum of 1 / n of each of k classes, times BOUNDED; `by` is what groups take away (see `design`).
     """
-    truth = asked.truth
-    held = truth[:, None] == np.unique(truth) if truth.ndim == 1 else truth.astype(bool)
-    counts = held.sum(axis=0) if seen else asked.units.having(held)
-    if m.name == "micro_f1":
-        return float(counts.sum())
-    n = asked.units.n if seen else asked.units.count
-    if truth.ndim == 2 and m.name in ("auroc", "map"):  # a label without or with all samples is no less rare
-        counts = np.minimum(counts, np.maximum(n - counts, 1))
-    if m.name in ("sensitivity", "auroc", "average_precision") and truth.ndim == 1 and len(counts) == 2:
-        return 2.0 * BOUNDED[m.name] * float(counts.min())  # pairs of the two: the rarer one decides
-    counts = counts[counts > 0]
-    return BOUNDED[m.name] * len(counts) ** 2 / float((1 / counts).sum())
+    truth, often = asked.truth, BOUNDED[m.name] / by
+    if truth.ndim == 1:
+        counts = np.unique(truth, return_counts=True)[1]
+        if len(counts) == 2 and m.name in ("auroc", "average_precision", "sensitivity"):
+            return 2.0 * often * float(counts.min())  # pairs of the two: the rarer one decides
+    else:
+        counts = truth.astype(bool).sum(axis=0)
+        if m.name == "micro_f1":
+            return often * float(counts.sum())
+        if m.name in ("auroc", "map"):  # a label that nearly all have is as rare as one that nearly none has
+            counts = np.minimum(counts, np.maximum(len(truth) - counts, 1))
+        counts = counts[counts > 0]
+    return often * len(counts) ** 2 / float((1 / counts).sum())
 
 
-def _sensitivity(asked: Asked, m: Chosen, value: float, drawn: np.ndarray) -> Ends:
+def _sensitivity(asked: Asked, model: Answered, m: Chosen, value: float) -> Ends:
     """Both the bootstrap's interval (units drawn, for the threshold moves too) and Wilson's around its middle.
 
     The threshold is set by few negatives and the share seen on few positives: neither alone covers at either end.
     """
+    drawn = model.drawn(asked, m)
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < 2:
         return UNKNOWN
@@ -193,8 +202,7 @@ def _sensitivity(asked: Asked, m: Chosen, value: float, drawn: np.ndarray) -> En
     low, high = np.quantile(drawn, [tail, 1 - tail])
     labels = asked.task.labels
     positive = labels.index(str(m.options["positive"])) if "positive" in m.options else len(labels) - 1
-    held = (asked.truth == positive)[:, None]
-    most = float((held.sum(axis=0) if len(np.unique(drawn)) > 1 else asked.units.having(held))[0])
+    most = float((asked.truth == positive).sum()) / design(asked, model.right(asked))
     around = _intervals.bounded(float(drawn.mean()), float(drawn.std(ddof=1)), most, asked.at)
     return min(float(low), around[0], value), max(float(high), around[1], value)
 
@@ -203,10 +211,10 @@ def _calibration(asked: Asked, model: Answered) -> Ends:
     confidence = model.decoded.max(axis=1).astype(np.float64)
     right = model.decoded.argmax(axis=1) == asked.truth
     draw = rng(asked.seed, "calibration error", asked.units.n)
-    return _intervals.calibration_error(confidence, right, _design(asked, right - confidence), asked.level, draw)
+    return _intervals.calibration_error(confidence, right, design(asked, right - confidence), asked.level, draw)
 
 
-def _design(asked: Asked, points: np.ndarray) -> float:
+def design(asked: Asked, points: np.ndarray) -> float:
     """By which factor groups add to the variance of a mean (the design effect, Kish 1965), at least 1."""
     if asked.units.cluster is None:
         return 1.0
@@ -245,64 +253,3 @@ def _correlation(asked: Asked, value: float, without: np.ndarray) -> Ends:
     z = math.atanh(min(max(value, -most), most))
     low, high = math.tanh(z - asked.at_t * error), math.tanh(z + asked.at_t * error)
     return min(low, value), max(high, value)
-
-
-# ------------------------------------------------------------------------------- two models
-
-
-def difference(asked: Asked, a: Answered, b: Answered, m: Chosen, sign: float) -> tuple[float, Ends, float]:
-    """(a minus b, its interval, one-sided p of "a is not better"); sign -1 where less is better."""
-    pa, pb = a.points(asked, m), b.points(asked, m)
-    if pa is None or pb is None:
-        return _of_measures(asked, a, b, m, sign)
-    if m.name in SHARES:
-        return _of_shares(asked, pa - pb)
-    mean = Mean.of(pa - pb, asked.units.cluster)
-    better = Mean(sign * mean.value, mean.spread, sign * mean.skew, mean.units)
-    return mean.value, mean.interval(asked.level), better.above_zero()
-
-
-def _of_shares(asked: Asked, d: np.ndarray) -> tuple[float, Ends, float]:
-    """Of samples [n] that a alone (1), b alone (-1), or both or neither (0) have right."""
-    n, wins, losses = len(d), int((d > 0).sum()), int((d < 0).sum())
-    if asked.units.cluster is None:
-        low, high = _intervals.tango(wins, losses, n, asked.at)
-        p, tail = mid_p(wins, losses), (1 - asked.level) / 2
-        # On few samples the exact test is the more careful one, and both are to say the same.
-        low, high = (min(low, 0.0) if p >= tail else low), (max(high, 0.0) if 1 - p >= tail else high)
-        return float(d.mean()), (low, high), p
-    by = _design(asked, d)
-    w, lost = wins / by, losses / by
-    p = _intervals.above((w - lost) / math.sqrt(w + lost), asked.units.freedom()) if wins + losses else 1.0
-    return float(d.mean()), _intervals.tango(w, lost, n / by, asked.at), p
-
-
-def mid_p(wins: int, losses: int) -> float:
-    """One-sided mid-p of McNemar's test: small where wins outnumber losses beyond chance."""
-    from scipy.stats import binom
-
-    n = wins + losses
-    if n == 0:
-        return 1.0
-    return float(binom.sf(wins, n, 0.5) + 0.5 * binom.pmf(wins, n, 0.5))
-
-
-def _of_measures(asked: Asked, a: Answered, b: Answered, m: Chosen, sign: float) -> tuple[float, Ends, float]:
-    """By t, with the jackknife's error of the difference (the bootstrap's, for a sensitivity)."""
-    gap = float((a.values(asked, [m])[str(m)] - b.values(asked, [m])[str(m)])[0])
-    if math.isnan(gap) or asked.units.count < 2:
-        return gap, UNKNOWN, 1.0
-    if m.name == "sensitivity":
-        gaps = a.drawn(asked, m) - b.drawn(asked, m)
-        gaps = gaps[np.isfinite(gaps)]
-        error = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
-    else:
-        error = jackknife_error(a.without(asked, [m])[str(m)] - b.without(asked, [m])[str(m)])
-    middle = gap
-    if m.name in BOUNDED:
-        middle, error = _intervals.widened(gap, error, _worth(asked, m, seen=error > 0))
-    half = asked.at_t * error
-    if not error:
-        return gap, (gap, gap), 1.0 if sign * gap <= 0 else 0.0
-    freedom = max(min(asked.units.count, _MOST_FREEDOM) - 1, 1)
-    return gap, (min(middle - half, gap), max(middle + half, gap)), _intervals.above(sign * middle / error, freedom)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graft import _intervals, _scored, measures
+from graft import _differences, _intervals, _scored, measures
 from graft._blocks import Units
-from graft._scored import SHARES, Answered, Asked, mid_p
+from graft._differences import mid_p
+from graft._scored import SHARES, Answered, Asked
 from graft.tasks import Answers, Task
 
 __all__ = [
@@ -130,7 +131,7 @@ def paired(
     one, other = np.asarray(a), np.asarray(b)
     if task.answer is None:
         return _percentile_paired(asked, one, other, sign)
-    gap, ends, p = _scored.difference(
+    gap, ends, p = _differences.difference(
         asked, Answered(one, offsets[0]), Answered(other, offsets[1]), task.chosen()[0], sign
     )
     return Paired(gap, *ends, p)
