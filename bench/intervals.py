@@ -3,7 +3,8 @@
 Simulation on made-up tables of answers (`_worlds.py`) whose true values come from 400,000 samples. "Before" is what
 stood here first: percentile bootstrap, within classes for measures that average over them. Coverage outside 87 to 93 %
 is marked. Writes intervals.json and intervals.md beside this file; arguments: repetitions at n = 50 (default 500;
-fewer of larger n) and processes (default 2). The files are written again after each part.
+fewer of larger n) and processes (default 2). Further arguments are the
+parts to run (measures, paired, groups; else all); the files keep the others, and are written after each size.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
@@ -29,6 +30,8 @@ LEVEL = 0.9
 SIZES = {50: 1.0, 200: 0.8, 2000: 0.3}  # samples, share of the repetitions
 LARGE = 400_000
 BEFORE, RESAMPLED = 100, 200  # repetitions of the intervals that were there before, and resamples of each
+PARTS = ("measures", "paired", "groups")
+PATIENTS = {50: (20,), 200: (60,), 2000: (200,)}  # of five samples each
 WITHIN = ("balanced_accuracy", "macro_f1", "auroc", "average_precision", "sensitivity")
 MAIN = (
     "accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "log_loss", "map", "mae", "rmse",
@@ -221,20 +224,21 @@ def covered_groups(job: tuple[int, int, int]) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------------------- tables
 
 
-def run(times: int, processes: int) -> Iterator[dict[str, Any]]:
-    """What is found so far, after each part; the quick ones first."""
+def run(found: dict[str, Any], times: int, processes: int, parts: Sequence[str]) -> Iterator[None]:
+    """Fill `found`, a part and a size at a time."""
     sizes = {n: max(100, int(times * share)) for n, share in SIZES.items()}
-    found: dict[str, Any] = {"level": LEVEL, "times": sizes, "measures": [], "paired": [], "groups": []}
+    found |= {"level": LEVEL, "times": sizes}
     with Pool(processes) as pool:
-        for n, t in sizes.items():
-            if n == max(sizes):
-                jobs = [(20, 5, times // 2), (60, 5, times // 2), (200, 5, times // 4)]
-                found["groups"] = [r for rows in _said(pool.imap(covered_groups, jobs)) for r in rows]
-                yield found
-            found["measures"] += [r for rows in _said(pool.imap(covered, [(w, n, t) for w in WORLDS])) for r in rows]
-            yield found
-            found["paired"] += [r for rows in _said(pool.imap(covered_pairs, [(p, n, t) for p in PAIRS])) for r in rows]
-            yield found
+        for part in parts:
+            found[part] = []
+            for n, t in sizes.items():
+                jobs = {
+                    "measures": (covered, [(w, n, t) for w in WORLDS]),
+                    "paired": (covered_pairs, [(p, n, t) for p in PAIRS]),
+                    "groups": (covered_groups, [(k, 5, t // 2) for k in PATIENTS[n]]),
+                }[part]
+                found[part] += [r for rows in _said(pool.imap(*jobs)) for r in rows]
+                yield
 
 
 def _said(results: Any) -> Iterator[Any]:
@@ -263,15 +267,15 @@ def page(found: dict[str, Any]) -> str:
         "| measure | " + " | ".join(f"n = {n} | before" for n in SIZES if n <= 200) + " | n = 2000 |",
         "| --- |" + " --- |" * 5,
     ]  # fmt: skip
-    for name in dict.fromkeys(r["measure"] for r in found["measures"]):
+    for name in dict.fromkeys(r["measure"] for r in found.get("measures", [])):
         cells = []
         for n in SIZES:
-            own = [r for r in found["measures"] if r["measure"] == name and r["n"] == n]
+            own = [r for r in found.get("measures", []) if r["measure"] == name and r["n"] == n]
             cells.append(_range([r["coverage"] for r in own]))
             if n <= 200:
                 cells.append(_range([r["before"] for r in own]))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    inside = [r for r in found["measures"] if r["measure"] in MAIN]
+    inside = [r for r in found.get("measures", []) if r["measure"] in MAIN]
     for n in SIZES:
         own = [r for r in inside if r["n"] == n]
         good = sum(0.87 <= round(r["coverage"], 3) <= 0.93 for r in own)
@@ -280,7 +284,7 @@ def page(found: dict[str, Any]) -> str:
         lines += ["", f"Main measures at n = {n}: {said}."]
     lines += ["", "## Every cell", "", "| world | n | measure | true | coverage | width | before | width before |",
               "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for r in found["measures"]:
+    for r in found.get("measures", []):
         was = f"{mark(r['before'])} | {r['width_before']:.3g}" if "before" in r else " | "
         lines.append(f"{_head(r)} | {was} |")
     lines += ["", "## Two models on the same samples", "",
@@ -288,13 +292,14 @@ def page(found: dict[str, Any]) -> str:
               "equal). `odd`: how often p and interval disagree.", "",
               "| models | n | measure | true | coverage | width | better | odd |",
               "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for r in found["paired"]:
+    for r in found.get("paired", []):
         lines.append(f"{_head(r)} | {100 * r['better']:.1f} | {100 * r['odd']:.1f} |")
     lines += ["", "## Groups", "", "Samples of one patient share their class and half of the noise. `alone`: without "
               "`groups=`, as if samples were independent.", "", "| patients | measure | coverage | alone |",
               "| --- | --- | --- | --- |"]  # fmt: skip
     lines += [
-        f"| {r['world']} | {r['measure']} | {mark(r['coverage'])} | {mark(r['alone'])} |" for r in found["groups"]
+        f"| {r['world']} | {r['measure']} | {mark(r['coverage'])} | {mark(r['alone'])} |"
+        for r in found.get("groups", [])
     ]
     return "\n".join(lines) + "\n"
 
@@ -312,9 +317,11 @@ def _range(shares: list[float]) -> str:
 
 
 def main() -> None:
-    times, processes = (int(x) for x in (*sys.argv[1:], *("500", "2")[len(sys.argv) - 1 :]))
-    for found in run(times, processes):
-        (HERE / "intervals.json").write_text(json.dumps(found, indent=1) + "\n")
+    times, processes = (int(x) for x in (*sys.argv[1:3], *("500", "2")[len(sys.argv[1:3]) :]))
+    place = HERE / "intervals.json"
+    found: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    for _ in run(found, times, processes, sys.argv[3:] or PARTS):
+        place.write_text(json.dumps(found, indent=1) + "\n")
         (HERE / "intervals.md").write_text(page(found))
 
 

@@ -78,14 +78,14 @@ def features(name: str, room: Path) -> tuple[np.ndarray, np.ndarray]:
     """(features [n, d] in standard units, classes [n]) of a shared set, at most MOST_ROWS."""
     import pandas as pd
 
-    import graft
+    from graft import embed
 
     source, backbone = SHARED / "data/vision" / name, f"local:{SHARED}/zoo/mobilenetv2_100_tv"
     if not source.exists():
         table = pd.read_csv(SHARED / "data/text" / name / "train.csv.gz")
         source, backbone = room / f"{name}.csv", "bundled:all-MiniLM-L6-v2"
         table.sample(MOST_ROWS, random_state=0).to_csv(source, index=False)
-    graft.features(source, out=room / f"{name}.npz", backbone=backbone)
+    embed.features(source, out=room / f"{name}.npz", backbone=backbone)
     with np.load(room / f"{name}.npz") as held:
         x, label = held["pooled"].astype(np.float64), held["label"]
     return (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9), np.unique(label, return_inverse=True)[1]

@@ -4,7 +4,8 @@
 | --- | --- |
 | accuracy, exact match | score interval of a binomial share (Wilson 1927; Brown, Cai and DasGupta 2001, section 4) |
 | paired differences of these | score interval that inverts McNemar's statistic (Tango 1998, section 2.2) |
-| log-loss, MAE, RMSE (of squares), paired means | t after the skewness is taken out by a cubic (Hall 1992, section 2) |
+| log-loss, MAE, RMSE (of squares) | t after the skewness is taken out by a cubic (Hall 1992, section 2) |
+| other paired differences | Student's t; in 0..1 with a win and a loss added (Bonett and Price 2012) |
 | balanced accuracy, F1, AUROC, average precision, mAP, sensitivity, Hamming loss, cost | Wilson's, with the number of
 samples that would give a share of this value its standard error (Korn and Graubard 1998, section 3) |
 | R2 | t on log(1 - R2); Spearman: t on Fisher's z |
