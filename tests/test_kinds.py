@@ -354,7 +354,7 @@ def test_what_was_decided_stands_in_the_predictions(tags_run: Run, stars_run: Ru
             assert run.report["scores"][run.report["chosen"]]["test"]["exact_match"]["value"] == pytest.approx(right)
 
 
-def test_a_rare_class_is_in_every_resample() -> None:
+def test_a_rare_class_leaves_a_wide_interval() -> None:
     from graft import evaluate
 
     task = TextClassification()
@@ -362,11 +362,13 @@ def test_a_rare_class_is_in_every_resample() -> None:
     truth = np.array([1] * 2 + [0] * 20)
     always = np.tile([0.9, 0.1], (22, 1))
     found = evaluate.scores(task, always, truth, 0)
-    assert (found["balanced_accuracy"].low, found["balanced_accuracy"].high) == (0.5, 0.5)
+    assert (
+        found["balanced_accuracy"].low < 0.4 and found["balanced_accuracy"].high > 0.6
+    )  # of two samples little is known
     assert found["accuracy"].low < found["accuracy"].high
     right = np.eye(2)[truth] * 0.8 + 0.1
     task.measures = ("macro_f1", "accuracy")
-    assert evaluate.scores(task, right, truth, 0)["accuracy"].low == pytest.approx(0.8456, abs=1e-3)  # exact, not 1.0
+    assert evaluate.scores(task, right, truth, 0)["accuracy"].low == pytest.approx(0.8513, abs=1e-3)  # Wilson, not 1.0
 
 
 def test_the_control_of_several_labels_is_as_good_as_constants_are() -> None:

@@ -1,0 +1,194 @@
+"""Is the verdict right? Part 1, without training a network: how often it errs where nothing helps, and what it finds.
+
+Made tables (`_worlds.py`): two arms whose errors correlate, truly equal ("null") or 1, 3, 5, 10 points apart, at
+n = 20, 50, 200, 2000. Real features of hymenoptera, sst2 and trec: two probes of equal worth, each on a random half of
+the features (targets shuffled: no probe knows anything), or each on a random half of the training rows. "helped" has to
+come up in under 5 % of null cases. Writes verdicts.json and verdicts.md beside this file; arguments: null simulations
+of each measure and size (default 500) and processes (default 2). Needs ../shared for the real features.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _worlds import PRIORS, Classes, Numbers, classes_task, named
+from intervals import Pair
+
+from graft import evaluate
+from graft.tasks.text_regression import TextRegression
+from graft.verdict import WORDS, decide
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[1] / "shared"
+SIZES = (20, 50, 200, 2000)
+GAPS = (0.01, 0.03, 0.05, 0.10)
+REAL = {"hymenoptera": 40, "sst2": 40, "trec": 40}  # null simulations of either kind
+MOST_ROWS = 1200  # of a real set
+NULLS = (
+    *((Pair(Classes(shape, accuracy), 0.0), "accuracy") for shape in PRIORS for accuracy in (0.7, 0.9)),
+    *((Pair(Classes("4 classes", 0.8), 0.0), measure) for measure in ("macro_f1", "auroc", "log_loss")),
+    *((Pair(Numbers(errors), 0.0), "mae") for errors in ("normal errors", "t errors, 5 df")),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two arms, a measure, a number of test samples and how often."""
+
+    pair: Pair
+    measure: str
+    n: int
+    times: int
+
+
+def judged(case: Case) -> dict[str, Any]:
+    """How often each word came up."""
+    world = case.pair.world
+    if isinstance(world, Numbers):
+        task: Any = named(TextRegression(), "text_regression", (), case.measure)
+    else:
+        task = classes_task(len(PRIORS[world.shape]), case.measure)
+    r = np.random.default_rng(zlib.crc32(repr(case).encode()))
+    words: Counter[str] = Counter()
+    for i in range(case.times):
+        a, b, truth = case.pair.draw(r, case.n)
+        found = evaluate.paired(task, a, b, truth, i)
+        words[decide(found, case.n, case.measure, task.lower(), evaluate.score(task, b, truth, i)).word] += 1
+    return {
+        "arms": str(case.pair), "measure": case.measure, "n": case.n, "times": case.times,
+        **{w: words[w] / case.times for w in WORDS},
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- real features
+
+
+def features(name: str, room: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(features [n, d] in standard units, classes [n]) of a shared set, at most MOST_ROWS."""
+    import pandas as pd
+
+    from graft import embed
+
+    source, backbone = SHARED / "data/vision" / name, f"local:{SHARED}/zoo/mobilenetv2_100_tv"
+    if not source.exists():
+        table = pd.read_csv(SHARED / "data/text" / name / "train.csv.gz")
+        source, backbone = room / f"{name}.csv", "bundled:all-MiniLM-L6-v2"
+        table.sample(MOST_ROWS, random_state=0).to_csv(source, index=False)
+    embed.features(source, out=room / f"{name}.npz", backbone=backbone)
+    with np.load(room / f"{name}.npz") as held:
+        x, label = held["pooled"].astype(np.float64), held["label"]
+    return (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9), np.unique(label, return_inverse=True)[1]
+
+
+def nulls(name: str, x: np.ndarray, y: np.ndarray, times: int) -> Iterator[dict[str, Any]]:
+    """Both kinds of null cases of one set."""
+    for kind in ("targets shuffled, halves of the features", "halves of the training rows"):
+        words: Counter[str] = Counter()
+        r = np.random.default_rng(zlib.crc32(f"{name} {kind}".encode()))
+        task, n = classes_task(int(y.max()) + 1), 0
+        for i in range(times):
+            order, target = r.permutation(len(y)), y
+            train, test = order[: len(y) // 2], order[len(y) // 2 :]
+            columns, halves = r.permutation(x.shape[1]), np.array_split(r.permutation(train), 2)
+            if kind.startswith("targets"):
+                target = r.permutation(y)
+                arms = [_probe(x[:, c], target, train, test) for c in np.array_split(columns, 2)]
+            else:
+                arms = [_probe(x, target, rows, test) for rows in halves]
+            n = len(test)
+            pair = evaluate.paired(task, *arms, target[test], i)
+            words[decide(pair, n, "accuracy", False, evaluate.score(task, arms[1], target[test], i)).word] += 1
+        yield {
+            "arms": f"{name}: {kind}", "measure": "accuracy", "n": n, "times": times,
+            **{w: words[w] / times for w in WORDS},
+        }  # fmt: skip
+
+
+def _probe(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Probabilities [test, c] of a linear probe."""
+    import torch
+
+    from graft import linear
+
+    one_hot = torch.from_numpy(np.eye(int(y.max()) + 1)[y[train]]).float()
+    found = linear.fit(torch.from_numpy(x[train]).float(), one_hot, l2=0.1)
+    return np.asarray(torch.softmax(found(torch.from_numpy(x[test]).float()).double(), dim=1))
+
+
+# ------------------------------------------------------------------------------- tables
+
+
+def run(times: int, processes: int) -> dict[str, Any]:
+    null = [Case(p, m, n, times if n < 2000 else max(times // 4, 50)) for n in SIZES for p, m in NULLS]
+    power = [
+        Case(Pair(Classes("4 classes", accuracy), gap), "accuracy", n, max(times // 2, 50) if n < 2000 else 200)
+        for accuracy in (0.8, 0.95) for gap in GAPS for n in SIZES
+    ]  # fmt: skip
+    with Pool(processes) as pool:
+        found: dict[str, Any] = {"null": _said(pool.imap(judged, null)), "power": _said(pool.imap(judged, power))}
+    found["real"] = []
+    if SHARED.exists():
+        with tempfile.TemporaryDirectory() as room:
+            for name, count in REAL.items():
+                found["real"] += _said(nulls(name, *features(name, Path(room)), count))
+    return found
+
+
+def _said(rows: Any) -> list[dict[str, Any]]:
+    kept, start = [], time.time()
+    for r in rows:
+        kept.append(r)
+        print(f"{time.time() - start:5.0f} s  {r['arms']}, {r['measure']}, n = {r['n']}: {_words(r)}", flush=True)
+    return kept
+
+
+def _words(r: dict[str, Any]) -> str:
+    return ", ".join(f"{w} {100 * r[w]:.1f}" for w in WORDS)
+
+
+def page(found: dict[str, Any]) -> str:
+    """The tables as markdown."""
+    lines = ["# Verdicts, part 1", "", "`python bench/verdicts.py`: percent of simulations in which each word came up."]
+    made, real = (sum(r["times"] for r in found[k]) for k in ("null", "real"))
+    wrong = {k: [sum(r["times"] * r[w] for r in found[k]) for w in ("helped", "hurt")] for k in ("null", "real")}
+    lines += ["", f"False on {made:,} null cases of made tables: helped {100 * wrong['null'][0] / made:.2f} %, "
+              f"hurt {100 * wrong['null'][1] / made:.2f} %."]  # fmt: skip
+    if real:
+        lines[-1] += (
+            f" On {real} of real features: helped {100 * wrong['real'][0] / real:.1f} %, "
+            f"hurt {100 * wrong['real'][1] / real:.1f} %."
+        )
+    titles = {"null": "Two arms of the same worth", "real": "The same, on real features", "power": "Arms truly apart"}
+    for key, title in titles.items():
+        if found[key]:
+            lines += ["", f"## {title}", "", "| arms | measure | n | times | " + " | ".join(WORDS) + " |",
+                      "| --- | --- | --- | --- |" + " --- |" * len(WORDS)]  # fmt: skip
+            lines += [
+                f"| {r['arms']} | {r['measure']} | {r['n']} | {r['times']} | "
+                + " | ".join(f"{100 * r[w]:.1f}" for w in WORDS)
+                + " |"
+                for r in found[key]
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    times, processes = (int(x) for x in (*sys.argv[1:], *("500", "2")[len(sys.argv) - 1 :]))
+    found = run(times, processes)
+    (HERE / "verdicts.json").write_text(json.dumps(found, indent=1) + "\n")
+    (HERE / "verdicts.md").write_text(page(found))
+
+
+if __name__ == "__main__":
+    main()
