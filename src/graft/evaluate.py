@@ -108,44 +108,6 @@ def score(
     return Score(value, *ends, len(truth))
 
 
-@dataclass(frozen=True)
-class Draws:
-    """A figure of n samples as they are, and of each of their resamples [RESAMPLES]."""
-
-    value: float
-    resampled: np.ndarray
-    n: int
-
-    def minus(self, other: Draws) -> Draws:
-        """The difference, resample by resample: both are of the same samples."""
-        return Draws(self.value - other.value, self.resampled - other.resampled, self.n)
-
-    def score(self) -> Score:
-        """The figure with its interval."""
-        return Score(self.value, *_ends(self.resampled), self.n)
-
-    def paired(self, lower: bool = False) -> Paired:
-        """A difference with its interval; `lower`: less is better, which p alone knows."""
-        gains = -self.resampled if lower else self.resampled
-        return Paired(self.value, *_ends(self.resampled), _share(gains[np.isfinite(gains)]))
-
-
-def draws(task: Task, decoded: Answers, truth: Answers, seed: int, offsets: np.ndarray | None = None) -> Draws:
-    """The first measure with its resamples, which are the same ones for all answers on these samples."""
-    points = task.pointwise(decoded, truth, offsets)
-    if points is not None:
-        return Draws(float(points.mean()), _means(points, seed), len(points))
-    packed, true = np.asarray(decoded), np.asarray(truth)
-    whole, some = (next(iter(_values(task, packed, true, s, offsets).values())) for s in (None, seed))
-    return Draws(float(whole[0]), some, len(true))
-
-
-def average(several: Sequence[Draws]) -> Draws:
-    """The mean of a figure over several answers on the same samples (as under several corruptions)."""
-    value, resampled = np.mean([d.value for d in several]), np.mean([d.resampled for d in several], axis=0)
-    return Draws(float(value), resampled, several[0].n)
-
-
 def paired(
     task: Task,
     a: Answers,

@@ -18,8 +18,9 @@ import numpy as np
 from graft import calibrate, corrupt, evaluate, features, rungs
 from graft._wording import duration, interval, is_percent, number, spoken
 from graft.data import Sample
+from graft.draws import Draws, average, draws
 from graft.errors import some
-from graft.evaluate import Draws, Paired, Score
+from graft.evaluate import Paired, Score
 from graft.evidence import words
 from graft.model import Model
 from graft.precision import Precision, asked_for
@@ -57,7 +58,7 @@ class Found:
 
     def corrupted(self, name: str) -> Draws:
         """A rung's mean score over corruptions and strengths."""
-        return evaluate.average([self.draws[name][c, k] for c in self.names for k in corrupt.STRENGTHS])
+        return average([self.draws[name][c, k] for c in self.names for k in corrupt.STRENGTHS])
 
 
 def measure(
@@ -98,7 +99,7 @@ def measure(
         for rung, own in answers.items():
             offsets = there[rung].offsets
             found.scores[rung][variant] = evaluate.score(first, own, truth, seed, offsets)
-            found.draws[rung][variant] = evaluate.draws(first, own, truth, seed, offsets)
+            found.draws[rung][variant] = draws(first, own, truth, seed, offsets)
         if variant == CLEAN and AGAINST in answers:
             found.clean = {
                 rung: evaluate.paired(
