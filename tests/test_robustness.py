@@ -290,7 +290,9 @@ def test_several_labels_are_measured_too(bert: Path, tmp_path: Path) -> None:
         for i, (t, _) in enumerate(models.texts(90))
     ]
     data = models.write_csv(tmp_path / "t.csv", rows, ("text", "tags"))
-    run = graft.fit(data, backbone=f"local:{bert}", recipe="probe:l2=0.1", out=tmp_path / "run", quiet=True)
+    run = graft.fit(
+        data, backbone=f"local:{bert}", recipe="probe:l2=0.1", evidence="off", out=tmp_path / "run", quiet=True
+    )
     assert run.report["measure"] == "map"
     said = run.evaluate(data, corrupt="typos", corrupt_samples=60)["robustness"]
     assert 0 < said["rungs"]["recipe"]["corrupted"]["value"] <= said["rungs"]["recipe"]["clean"]["value"] + 0.05
