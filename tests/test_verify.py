@@ -146,3 +146,18 @@ def test_the_command_says_it_and_exits_with_3(text_run: Run, copied: Copied, tmp
     assert plain["whole"] is False and plain["mismatches"][0]["where"] == "headline.value"
     missing = call("verify", tmp_path / "nowhere")
     assert missing.code == 2 and "no finished run" in missing.err
+
+
+def test_groups_count_as_one_and_are_saved_without_their_names(home: Path, bert: Path) -> None:
+    rows = [(text, label, f"patient {i // 4}") for i, (text, label) in enumerate(models.texts(160))]
+    file = models.write_csv(home / "patients.csv", rows, ("text", "label", "patient"))
+    more: dict[str, Any] = {"backbone": f"local:{bert}", "recipe": "nearest_neighbour:k=3", "quiet": True}
+    run = graft.fit(file, group="patient", out=home / "patients", **more)
+    found = check(run.folder)
+    assert found.whole, [m.sentence() for m in found.mismatches]
+    table = pd.read_parquet(run.folder / "predictions.parquet")
+    assert set(table["group"].str.partition(" ")[0]) == {"group"} and table["group"].nunique() > 5
+    held = table[(table["split"] == "test") & (table["model"] == run.report["chosen"])]
+    assert held.groupby("group").size().max() > 1
+    same = graft.compare(run.folder, run.folder)
+    assert (same.difference, same.n) == (0.0, len(held))

@@ -146,7 +146,7 @@ def load(s: Session, name: str) -> Arm:
     fitted = s.recipe.calibrate and bool(stages)  # the answer that is always the same stays what it is
     temperature = calibrate.temperature(_kind(s.task), valid, truth) if fitted else 1.0
     valid = calibrate.apply(_kind(s.task), valid, temperature)
-    offsets, judged, score = judge(s.task, valid, truth, s.recipe.seed)
+    offsets, judged, score = judge(s.task, valid, truth, s.recipe.seed, evaluate.groups_of(s.data.valid))
     seconds = s.decisions.made.get(f"seconds {name}", 0.0)
     trained, saw = said.get("trained", 0), _saw(s, stages, said["start"])
     return Arm(
@@ -156,11 +156,11 @@ def load(s: Session, name: str) -> Arm:
 
 
 def judge(
-    task: Task, valid: np.ndarray, truth: Sequence[Any], seed: int
+    task: Task, valid: np.ndarray, truth: Sequence[Any], seed: int, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray | None, np.ndarray, Score]:
     """(offsets of decisions, answers on validation as they are compared, their score) from answers [n, ...]."""
     offsets, judged = thresholds.fitted(task, valid, truth, seed)
-    return offsets, judged, evaluate.score(task, judged, truth, seed)
+    return offsets, judged, evaluate.score(task, judged, truth, seed, groups=groups)
 
 
 def _saw(s: Session, stages: tuple[Stage, ...], start: str) -> str:

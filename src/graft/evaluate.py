@@ -12,6 +12,7 @@ from graft import _differences, _intervals, _scored, measures
 from graft._blocks import Units
 from graft._differences import mid_p
 from graft._scored import SHARES, Answered, Asked
+from graft.data import Sample
 from graft.tasks import Answers, Task
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "calibration",
     "confusion",
     "exact_share",
+    "groups_of",
     "mid_p",
     "paired",
     "per_class",
@@ -65,6 +67,11 @@ class Paired:
 def truth_of(task: Task, samples: Sequence[Any]) -> list[Any]:
     """The targets of samples as `Task.measure` takes them."""
     return [task.truth(s) for s in samples]
+
+
+def groups_of(samples: Sequence[Sample]) -> list[str] | None:
+    """The group of each sample, as `scores` and `paired` take them; None where none has one."""
+    return [s.group for s in samples] if any(s.group for s in samples) else None
 
 
 def scores(

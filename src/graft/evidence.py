@@ -48,7 +48,11 @@ def gather(s: Session, ran: list[Arm]) -> Evidence:
     by_name = {a.name: a for a in (*ran, *made)}
     baseline, same = constant.always(s.task, s.data.train, len(s.data.valid))
     truth = evaluate.truth_of(s.task, s.data.valid)
-    winner = "" if s.recipe.evidence == "off" else beaten_by(s.task, truth, s.recipe.seed, kept, made, (baseline, same))
+    winner = (
+        ""
+        if s.recipe.evidence == "off"
+        else beaten_by(s.task, truth, s.recipe.seed, kept, made, (baseline, same), evaluate.groups_of(s.data.valid))
+    )
     if winner == baseline:
         by_name[baseline] = constant.arm(s, baseline)
     known = [r.name for r in ladder.control_rungs() if r.name in by_name]
@@ -59,7 +63,13 @@ def gather(s: Session, ran: list[Arm]) -> Evidence:
 
 
 def beaten_by(
-    task: Task, truth: Sequence[Any], seed: int, kept: Arm, made: Sequence[Arm], baseline: tuple[str, np.ndarray]
+    task: Task,
+    truth: Sequence[Any],
+    seed: int,
+    kept: Arm,
+    made: Sequence[Arm],
+    baseline: tuple[str, np.ndarray],
+    groups: Sequence[str] | None = None,
 ) -> str:
     """The arm without pretrained knowledge that beats the kept one on validation, or "": negative transfer.
 
@@ -70,7 +80,7 @@ def beaten_by(
     winner, best = "", kept.shown()
     for name, answers in rivals.items():
         level = ladder.ALPHA / len(rivals)
-        if evaluate.paired(task, answers, best, truth, seed).p < level:
+        if evaluate.paired(task, answers, best, truth, seed, groups=groups).p < level:
             winner, best = name, answers
     return winner
 

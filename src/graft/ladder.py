@@ -73,7 +73,8 @@ def climb(s: Session) -> tuple[list[Arm], list[dict[str, str]]]:
         stages = tuple(recipe.stage_from(p) for p in plan["stages"])
         arm = s.timed(rung.name, partial(running.run, s, replace(rung, stages=stages), plan.get("seconds")))
         arms.append(arm)
-        best = compare(s.task, evaluate.truth_of(s.task, s.data.valid), s.recipe.seed, best, arm)
+        valid = s.data.valid
+        best = compare(s.task, evaluate.truth_of(s.task, valid), s.recipe.seed, best, arm, evaluate.groups_of(valid))
         said = number(arm.score.value, s.task.measures[0])
         s.voice.say(f"  {arm.name}: {said} on validation ({arm.seconds:.0f} s). {arm.why}")
     assert best is not None
@@ -82,7 +83,9 @@ def climb(s: Session) -> tuple[list[Arm], list[dict[str, str]]]:
     return arms, left_out
 
 
-def compare(task: Task, truth: Sequence[Any], seed: int, best: Arm | None, arm: Arm) -> Arm:
+def compare(
+    task: Task, truth: Sequence[Any], seed: int, best: Arm | None, arm: Arm, groups: Sequence[str] | None = None
+) -> Arm:
     """The better of two arms on validation, and in `why` how they stand; the newcomer must be measurably better.
 
     It costs more: one that costs no more need only be ahead.
@@ -90,7 +93,7 @@ def compare(task: Task, truth: Sequence[Any], seed: int, best: Arm | None, arm: 
     if best is None:
         arm.why = "first"
         return arm
-    pair = evaluate.paired(task, arm.shown(), best.shown(), truth, seed)
+    pair = evaluate.paired(task, arm.shown(), best.shown(), truth, seed, groups=groups)
     said = f"{against(task, pair)} against {best.name}"
     if pair.p < ALPHA or (best.cost() >= arm.cost() and evaluate.better(task, pair)):
         what = "better" if pair.p < ALPHA else "ahead at the same cost"

@@ -33,7 +33,7 @@ def case_of(s: Session, ran: list[Arm], found: Evidence) -> Case:
     made = [a for n, a in found.arms.items() if n not in names and n not in constant.BASELINES]
     return Case(
         s.task, s.recipe.seed, truth, ran, made, found.answers, found.baseline, found.same, found.kept, found.chosen,
-        s.recipe.evidence,
+        s.recipe.evidence, {name: evaluate.groups_of(s.part(name)) for name in ("valid", "test")},
     )  # fmt: skip
 
 
@@ -48,12 +48,13 @@ def predictions(s: Session, found: Evidence) -> Any:
     """A table [id, content, split, model, truth, decided, score_LABEL ...]: every arm on validation, the rest on test.
 
     `content` marks what the sample holds, `decided` is the answer under the model's own thresholds. Numbers
-    have `prediction` instead of scores; several labels are a list.
+    have `prediction` instead of scores; several labels are a list. With groups there is `group` too, numbered.
     """
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {k: [] for k in ("id", "content", "split", "model", "truth", "decided")}
     blocks: list[np.ndarray] = []
+    groups: list[str] = []
     ran = {n: a.valid for n, a in found.arms.items() if n != found.baseline}
     blocks_of = [("valid", n, s.data.valid, a) for n, a in {**ran, found.baseline: found.same}.items()]
     blocks_of += [("test", name, s.data.test, a) for name, a in found.answers.items()]
@@ -63,9 +64,13 @@ def predictions(s: Session, found: Evidence) -> Any:
         columns["decided"].extend(_decided(s, model, found, answers))
         columns["split"].extend([split] * len(samples))
         columns["model"].extend([model] * len(samples))
+        groups.extend(x.group for x in samples)
         columns["truth"].extend(list(x.y) if isinstance(x.y, tuple) else x.y for x in samples)
         blocks.append(answers)
     scores = np.concatenate(blocks)
+    if any(groups):  # numbered: whose group it is, the intervals need not know
+        known = {name: f"group {i}" for i, name in enumerate(dict.fromkeys(filter(None, groups)))}
+        columns["group"] = [known.get(g, "") for g in groups]
     if scores.ndim == 1:
         return pa.table({**columns, "prediction": scores})
     return pa.table({**columns, **{f"score_{label}": scores[:, i] for i, label in enumerate(s.task.labels)}})

@@ -22,7 +22,8 @@ class Case:
 
     `truth` has the targets of "valid" and "test" as measures take them; `rungs` the ladder's arms in order and `made`
     the controls that ran beside them, each with its answers on validation; `tests` answers on the test part by name;
-    `baseline` the control that looks at nothing and `same` its answers on validation; `mode` is `recipe.evidence`.
+    `baseline` the control that looks at nothing and `same` its answers on validation; `mode` is `recipe.evidence`;
+    `groups` has the group of each sample by part, None where there are none.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class Case:
     kept: str
     chosen: str
     mode: str
+    groups: Mapping[str, Sequence[str] | None]
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -57,7 +59,10 @@ class Case:
 def numbers(case: Case) -> dict[str, Any]:
     """The parts of report.json that follow from answers and truth, as plain values."""
     task, truth = case.task, np.asarray(case.truth["test"])
-    found = {n: evaluate.scores(task, a, truth, case.seed, case.offsets(n)) for n, a in case.tests.items()}
+    found = {
+        n: evaluate.scores(task, a, truth, case.seed, case.offsets(n), groups=case.groups["test"])
+        for n, a in case.tests.items()
+    }
     own = found[case.chosen]
     measure = next(iter(own))
     scores: dict[str, Any] = {n: {"test": {k: v.plain() for k, v in m.items()}} for n, m in found.items()}
@@ -102,7 +107,7 @@ def _against(case: Case, truth: np.ndarray) -> dict[str, evaluate.Paired]:
     """The chosen model minus every other that answered the test part, paired."""
     a, own = case.tests[case.chosen], case.offsets(case.chosen)
     return {
-        name: evaluate.paired(case.task, a, b, truth, case.seed, (own, case.offsets(name)))
+        name: evaluate.paired(case.task, a, b, truth, case.seed, (own, case.offsets(name)), groups=case.groups["test"])
         for name, b in case.tests.items()
         if name != case.chosen
     }
@@ -127,7 +132,7 @@ def transfer(case: Case, first: Mapping[str, Score], truth: np.ndarray) -> dict[
         without = evidence.best_without(task, case.truth["valid"], case.seed, case.made, rivals)
         offsets = (case.offsets(case.kept), case.offsets(without))
         tests = (case.tests[case.kept], case.tests[without])
-        pair = evaluate.paired(task, *tests, truth, case.seed, offsets)
+        pair = evaluate.paired(task, *tests, truth, case.seed, offsets, groups=case.groups["test"])
         decided = verdict.decide(pair, kept.n, measure, task.lower(), first[without])
         word = decided.word
         told = {"reason": decided.reason, "margin": decided.margin, "needed": decided.needed}
@@ -175,7 +180,9 @@ def _besides(case: Case) -> list[str]:
     kept = case.arms[case.kept]
     for arm in case.rungs:
         if kept.frozen and not arm.frozen:
-            pair = evaluate.paired(case.task, kept.shown(), arm.shown(), case.truth["valid"], case.seed)
+            pair = evaluate.paired(
+                case.task, kept.shown(), arm.shown(), case.truth["valid"], case.seed, groups=case.groups["valid"]
+            )
             if pair.p < ladder.ALPHA:
                 hurt = f"{evidence.words(arm.name)} hurt: kept {evidence.words(case.kept)}"
                 found.append(f"{hurt[0].upper()}{hurt[1:]} ({ladder.against(case.task, pair)} on validation).")

@@ -200,9 +200,13 @@ class Run:
         controls = {name: self._calibrated(name, a) for name, a in controls.items()}
         truth = evaluate.truth_of(task, samples)
         seed = int(self.report["environment"].get("seed") or 0)  # as the fit: the same samples, the same interval
-        found = evaluate.scores(task, answers, truth, seed, self.offsets)
+        groups = evaluate.groups_of(samples)
+        found = evaluate.scores(task, answers, truth, seed, self.offsets, groups=groups)
         measure, own = next(iter(found.items()))
-        beside = {n: proof.brief(evaluate.score(task, a, truth, seed, self._offsets(n))) for n, a in controls.items()}
+        beside = {
+            n: proof.brief(evaluate.score(task, a, truth, seed, self._offsets(n), groups=groups))
+            for n, a in controls.items()
+        }
         notes += [Note("warning", missing)] if missing else []
         more = self._corrupted(samples, names, corrupt_samples, voice, notes) if names else {}
         fit = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import arms, constant, evidence, ladder, outcome, proof, recipe, storage, train
+from graft import arms, constant, evaluate, evidence, ladder, outcome, proof, recipe, storage, train
 from graft.arms import Arm
 from graft.data import Sample
 from graft.errors import DataError, GraftError
@@ -126,11 +126,12 @@ def _report(place: Path) -> dict[str, Any]:
 
 @dataclass
 class _Answers:
-    """A model's answers on a part, with the ids and targets beside them."""
+    """A model's answers on a part, with the ids, targets and groups ("" for none) beside them."""
 
     ids: list[str]
     truth: list[Any]
     answers: np.ndarray
+    groups: list[str]
 
 
 def _case(place: Path, meta: dict[str, Any], said: dict[str, Any]) -> tuple[Case, dict[str, list[Sample]]]:
@@ -142,25 +143,33 @@ def _case(place: Path, meta: dict[str, Any], said: dict[str, Any]) -> tuple[Case
     seed = int(said["environment"]["seed"])
     asked = recipe.load_toml(place / "recipe.toml")
     first = {part: next(b for (name, _), b in blocks.items() if name == part) for part in ("valid", "test")}
-    samples = {p: [Sample(None, y, i) for i, y in zip(b.ids, b.truth, strict=True)] for p, b in first.items()}
+    samples = {
+        p: [Sample(None, y, i, group=g) for i, y, g in zip(b.ids, b.truth, b.groups, strict=True)]
+        for p, b in first.items()
+    }
     truth = {part: [task.truth(s) for s in some] for part, some in samples.items()}
+    groups = {part: evaluate.groups_of(some) for part, some in samples.items()}
     for (part, model), block in blocks.items():
         if block.ids != first[part].ids:
             raise DataError(f"{model} answered other {part} samples than the first model")
     baseline = next(model for part, model in blocks if part == "test" and model in constant.BASELINES)
-    rungs, made = _arms(task, seed, said, asked, blocks, truth["valid"], baseline)
+    rungs, made = _arms(task, seed, said, asked, blocks, truth["valid"], baseline, groups["valid"])
     for arm in (*rungs, *made):  # answers are saved calibrated: by what, model.json says
         arm.temperature = float((meta.get("temperatures") or {}).get(arm.name, 1.0))
     best = None
     for arm in rungs:
-        best = ladder.compare(task, truth["valid"], seed, best, arm)
+        best = ladder.compare(task, truth["valid"], seed, best, arm, groups["valid"])
     assert best is not None
     best.kept = True
     same = blocks["valid", baseline].answers
     mode = str(said["evidence"]["mode"])
-    winner = "" if mode == "off" else evidence.beaten_by(task, truth["valid"], seed, best, made, (baseline, same))
+    winner = (
+        ""
+        if mode == "off"
+        else evidence.beaten_by(task, truth["valid"], seed, best, made, (baseline, same), groups["valid"])
+    )
     tests = {model: b.answers for (part, model), b in blocks.items() if part == "test"}
-    case = Case(task, seed, truth, rungs, made, tests, baseline, same, best.name, winner or best.name, mode)
+    case = Case(task, seed, truth, rungs, made, tests, baseline, same, best.name, winner or best.name, mode, groups)
     return case, samples
 
 
@@ -171,11 +180,14 @@ def _blocks(table: Any, task: Task) -> dict[tuple[str, str], _Answers]:
     values = values if task.labels else values[:, 0]
     parts, models = table["split"].to_pylist(), table["model"].to_pylist()
     ids, truth = table["id"].to_pylist(), table["truth"].to_pylist()
+    groups = table["group"].to_pylist() if "group" in table.column_names else [""] * len(ids)
     rows: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(parts, models, strict=True)):
         rows.setdefault(key, []).append(row)
     return {
-        key: _Answers([ids[i] for i in some], [_target(truth[i]) for i in some], values[some])
+        key: _Answers(
+            [ids[i] for i in some], [_target(truth[i]) for i in some], values[some], [groups[i] for i in some]
+        )
         for key, some in rows.items()
     }
 
@@ -192,6 +204,7 @@ def _arms(
     blocks: dict[tuple[str, str], _Answers],
     truth: Sequence[Any],
     baseline: str,
+    groups: Sequence[str] | None,
 ) -> tuple[list[Arm], list[Arm]]:
     """(the ladder's arms in order, the controls that ran beside them), judged anew."""
     known = {r.name: r for r in (*ladder.control_rungs(), *asked.controls, *asked.rungs)}
@@ -200,12 +213,20 @@ def _arms(
     found: dict[str, Arm] = {}
     for part, model in blocks:
         if part == "valid" and model != baseline:
-            found[model] = _arm(task, seed, known[model], told[model], blocks[part, model].answers, truth)
+            found[model] = _arm(task, seed, known[model], told[model], blocks[part, model].answers, truth, groups)
     return [found[n] for n in ladder_names], [a for n, a in found.items() if n not in ladder_names]
 
 
-def _arm(task: Task, seed: int, rung: Rung, told: dict[str, Any], valid: np.ndarray, truth: Sequence[Any]) -> Arm:
-    offsets, judged, score = arms.judge(task, valid, truth, seed)
+def _arm(
+    task: Task,
+    seed: int,
+    rung: Rung,
+    told: dict[str, Any],
+    valid: np.ndarray,
+    truth: Sequence[Any],
+    groups: Sequence[str] | None,
+) -> Arm:
+    offsets, judged, score = arms.judge(task, valid, truth, seed, groups)
     return Arm(
         rung.name, rung.stages, Path(), float(told["seconds"]), all(train.solves(x) for x in rung.stages), {}, valid,
         score, trained=int(told.get("trained") or 0), offsets=offsets, judged=judged, saw=str(told.get("saw") or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,9 @@ def compare(a: str | Path, b: str | Path, measure: str = "") -> Comparison:
     index = [task.truth(Sample(None, t)) for t in truth]
     answers = [np.stack([table[i][1] for i in ids]) for table in tables]
     offsets = (runs[0].offsets, runs[1].offsets)
-    pair = evaluate.paired(task, answers[0], answers[1], index, 0, offsets)
-    values = [evaluate.scores(task, x, index, 0, o) for x, o in zip(answers, offsets, strict=True)]
+    groups = _groups(runs[0], ids)
+    pair = evaluate.paired(task, answers[0], answers[1], index, 0, offsets, groups=groups)
+    values = [evaluate.scores(task, x, index, 0, o, groups=groups) for x, o in zip(answers, offsets, strict=True)]
     measure = next(iter(values[0]))
     return Comparison(
         str(a),
@@ -89,6 +91,18 @@ def compare(a: str | Path, b: str | Path, measure: str = "") -> Comparison:
         pair.p,
         len(ids),
     )
+
+
+def _groups(run: Run, ids: Sequence[str]) -> list[str] | None:
+    """The groups that the first run knew of; None where it knew none."""
+    import pandas as pd
+
+    table = pd.read_parquet(run.folder / "predictions.parquet")
+    if "group" not in table.columns:
+        return None
+    own = table[(table["split"] == "test") & (table["model"] == run.report["chosen"])]
+    known = {f"{i}\0{m}": g for i, m, g in zip(own["id"], own["content"], own["group"], strict=True)}
+    return [known[i] for i in ids]
 
 
 def _answers(run: Run) -> dict[str, tuple[Any, np.ndarray]]:
