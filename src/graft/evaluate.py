@@ -81,7 +81,7 @@ def scores(
     seed: int,
     offsets: np.ndarray | None = None,
     *,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     level: float = LEVEL,
 ) -> dict[str, Score]:
     """Every measure with its interval; `graft._intervals` has the table of which measure has which, with the papers.
@@ -104,7 +104,7 @@ def score(
     seed: int,
     offsets: np.ndarray | None = None,
     *,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     level: float = LEVEL,
 ) -> Score:
     """The first measure alone, as `scores` has it."""
@@ -123,7 +123,7 @@ def paired(
     seed: int,
     offsets: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     *,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     level: float = LEVEL,
 ) -> Paired:
     """a minus b in the first measure: its interval, and p of "a is not better".
@@ -159,7 +159,7 @@ def exact_share(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return low, high
 
 
-def _asked(task: Task, truth: Answers, seed: int, groups: Sequence[object] | None, level: float) -> Asked:
+def _asked(task: Task, truth: Answers, seed: int, groups: Sequence[object] | np.ndarray | None, level: float) -> Asked:
     return Asked(task, np.asarray(truth), seed, Units.of(len(truth), groups), level, RESAMPLES)
 
 
