@@ -39,7 +39,7 @@ LEAST_VIEWED = 32
 LINE = (0.71, 0.95)
 PENALTY = 0.1  # of every probe: chosen on none of the samples, it costs a tenth of what choosing does
 PASS_SHARE = 0.7  # of the time: the passes; the rest is for the probes
-PILOT = 16  # samples that are timed
+PILOT = 8  # samples that are timed, and of a batch under the view
 VIEWS = {"picture": "weak", "text": "strong"}
 ESTIMATOR = "linear CKA, debiased"
 FEWEST_JUDGED = 5  # samples that a probe is judged on
@@ -129,7 +129,7 @@ def _cut(
     """As many samples as the time allows, unseen ones first."""
     if seconds is not None and len(samples) > LEAST:
         pilot = samples[:PILOT]
-        features.extract(origin, pilot[:4], stages=True, keep=False, precision=asked.precision)  # warm-up
+        features.extract(origin, pilot[:2], stages=True, keep=False, precision=asked.precision)  # warm-up
         start = time.monotonic()
         features.extract(origin, pilot, stages=True, keep=False, precision=asked.precision)
         each = (time.monotonic() - start) / len(pilot)
