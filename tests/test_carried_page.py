@@ -51,7 +51,7 @@ def test_a_tuned_backbone_has_two_drawings_a_table_and_the_sentence() -> None:
     assert "layers" in sections(page) and sections(page).index("layers") == sections(page).index("rungs") + 1
     read = Page(page)
     for said in (
-        "Which knowledge carried over?", TUNED["sentence"], "on 244 validation and training samples", "on 49 samples",
+        "Which knowledge carried over?", TUNED["sentence"], "on 244 validation and training samples", "the 49 samples",
         "Likeness to the start", "Probe, accuracy", "Stage <1>", "0.623", "0.550 to 0.696", "0.812", "412,160",
         "0.0312", "before: 82.0%", "+11.0", "+4.0 to +18.0", "changed", "as it was", "input: stage 0",
         "output: stage <1>", "linear CKA, debiased",

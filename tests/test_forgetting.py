@@ -205,6 +205,31 @@ def test_a_repeat_measures_the_same(tmp_path: Path, text_run: Run, reviews: Path
         assert {**a[key], "seconds": 0} == {**b[key], "seconds": 0}
 
 
+def test_a_resumed_run_says_what_was_measured_before_it_was_cut_off(
+    tmp_path: Path, text_run: Run, reviews: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graft import layers, outcome
+
+    def ask(resume: bool) -> Run:
+        back = f"run:{text_run.folder}"
+        return graft.fit(
+            other, backbone=back, recipe="probe:l2=0.1", keep=reviews, out=tmp_path / "r", resume=resume, quiet=True
+        )
+
+    def cut(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outcome, "report", cut)
+        with pytest.raises(KeyboardInterrupt):
+            ask(False)
+    made = json.loads((tmp_path / "r.partial" / "decisions.json").read_text())
+    monkeypatch.setattr(layers, "report", cut)
+    monkeypatch.setattr(forgetting, "measure", cut)
+    report = ask(True).report
+    assert report["layers"] == made["layers"] and report["forgetting"] == made["forgetting"]
+
+
 def test_what_cannot_be_kept_is_refused_before_any_training(
     tmp_path: Path, bert: Path, reviews: Path, photos: Path
 ) -> None:

@@ -232,10 +232,13 @@ def _cut(
 def _pooled(
     backbone: Backbone, samples: Sequence[Sample], precision: Precision | None, voice: Voice | None, what: str
 ) -> torch.Tensor:
-    """Pooled features [n, d]."""
+    """Pooled features [n, d]; a sample that stands there twice is passed once."""
     voice = voice or Voice(quiet=True)
-    with voice.bar(what, len(samples)) as tick:
-        return features.extract(backbone, samples, keep=False, precision=precision, tick=tick).pooled
+    unique = {id(s): s for s in samples}
+    place = {key: i for i, key in enumerate(unique)}
+    with voice.bar(what, len(unique)) as tick:
+        table = features.extract(backbone, list(unique.values()), keep=False, precision=precision, tick=tick)
+    return table.pooled[[place[id(s)] for s in samples]]
 
 
 def _probe(kept: Kept, fitted: torch.Tensor, judged: torch.Tensor) -> np.ndarray:

@@ -35,10 +35,11 @@ from graft.tasks import Task
 MOST = 200  # samples: the interval of a CKA of 0.8 is about 0.05 to either side then, of one of 0.98 0.005
 LEAST = 48  # samples, however little time there is
 VIEWED = 64  # of them, under the view that the line is made of
+LEAST_VIEWED = 32
 LINE = (0.71, 0.95)
 PENALTY = 0.1  # of every probe: chosen on none of the samples, it costs a tenth of what choosing does
 PASS_SHARE = 0.7  # of the time: the passes; the rest is for the probes
-PILOT = 16  # samples that are timed
+PILOT = 8  # samples that are timed, and of a batch under the view
 VIEWS = {"picture": "weak", "text": "strong"}
 ESTIMATOR = "linear CKA, debiased"
 FEWEST_JUDGED = 5  # samples that a probe is judged on
@@ -87,7 +88,7 @@ def report(
     some, judged = _cut(origin, tuned, list(samples), [not x for x in learned] or [True] * len(samples), asked, seconds)
     before = _pass(origin, some, asked)
     after = before if tuned is None else _pass(tuned, some, asked)
-    lines = {} if tuned is None else _lines(origin, some[:VIEWED], before, asked)
+    lines = {} if tuned is None else _lines(origin, some[: _viewed_of(len(some))], before, asked)
     rows = [_row(stage, names, origin, tuned, before, after, lines) for stage, names in origin.stages()]
     _probes(rows, before, after, some, judged, asked)
     found = {
@@ -128,15 +129,20 @@ def _cut(
     """As many samples as the time allows, unseen ones first."""
     if seconds is not None and len(samples) > LEAST:
         pilot = samples[:PILOT]
-        features.extract(origin, pilot[:4], stages=True, keep=False, precision=asked.precision)  # warm-up
+        features.extract(origin, pilot[:2], stages=True, keep=False, precision=asked.precision)  # warm-up
         start = time.monotonic()
         features.extract(origin, pilot, stages=True, keep=False, precision=asked.precision)
         each = (time.monotonic() - start) / len(pilot)
-        passes = 1 if tuned is None else 2 + VIEWED / MOST
+        passes = 1 if tuned is None else 2 + 1 / 3
         fit = max(LEAST, int(PASS_SHARE * seconds / (each * passes)))
         order = sorted(range(len(samples)), key=lambda i: not judged[i])[:fit]  # stable
         samples, judged = [samples[i] for i in order], [judged[i] for i in order]
     return samples, judged
+
+
+def _viewed_of(n: int) -> int:
+    """How many of n samples are looked at under the view as well."""
+    return min(VIEWED, max(LEAST_VIEWED, n // 3))
 
 
 def _pass(backbone: Backbone, samples: Sequence[Sample], asked: _Asked) -> dict[str, np.ndarray]:

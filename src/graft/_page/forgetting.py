@@ -17,8 +17,8 @@ def forgetting(r: Report) -> Report | None:
     head = given.get("head") or {}
     rows = [_row(given, key, name) for key, name in WHO if (given.get(key) or {}).get("drop")]
     m = str(given.get("measure") or "")
-    columns = [("Asked", "name"), ("Measure", "wide"), ("Before", "num"), ("After", "num")]
-    columns += [("Drop", "num"), (plain(_wording.level(r)), "num"), ("Items", "num"), ("Reading", "tag")]
+    columns = [("Asked", "name"), ("Before", "num"), ("After", "num"), ("Drop, paired", "num"), ("Items", "num")]
+    columns += [("Reading", "tag")]
     return {
         "sentence": clip(given.get("sentence"), 2 * _wording.TEXT),
         "flagged": bool(given.get("flagged")),
@@ -39,4 +39,6 @@ def _row(given: Report, key: str, name: str) -> list[Cell]:
     scores: list[Cell] = [
         {"text": _wording.value(x, m), "small": interval(x, m)} for x in (before, after)
     ]  # fmt: skip
-    return [name, spoken(m), *scores, lost + unit, interval(drop, m, signed=True), count(after.get("n")), reading]
+    who: Cell = {"text": name, "small": spoken(m)}
+    gap: Cell = {"text": lost + unit, "small": interval(drop, m, signed=True)}
+    return [who, *scores, gap, count(after.get("n")), reading]

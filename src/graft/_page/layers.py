@@ -27,6 +27,7 @@ def layers(r: Report) -> Report | None:
         "tuned": tuned,
         "n": count(given.get("n")),
         "judged": count(given.get("judged")),
+        "unseen": given.get("judged") == given.get("n"),  # no training sample was needed
         "plots": plots,
         "table": _table(rows, m, tuned, _wording.lower(r, m)),
     }
@@ -55,7 +56,8 @@ def _probes(rows: Sequence[Report], m: str, tuned: bool) -> Report | None:
 
 def _figure(what: str, key: str, drawing: str, rows: Sequence[Report]) -> Report:
     first, last = clip(rows[0].get("name")), clip(rows[-1].get("name"))
-    return {"what": what, "key": key, "drawing": drawing, "first": f"input: {first}", "last": f"output: {last}"}
+    ends = [end if end == name else f"{end}: {name}" for end, name in (("input", first), ("output", last))]
+    return {"what": what, "key": key, "drawing": drawing, "first": ends[0], "last": ends[1]}
 
 
 def _table(rows: Sequence[Report], m: str, tuned: bool, less: bool) -> Any:
