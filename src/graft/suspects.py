@@ -19,6 +19,7 @@ CHANCE = 0.1  # of accuracy by which the probe must beat always answering the co
 FAIR = 0.65  # skill on the labels that it does not suspect, below which a probe accuses nobody
 SURE = 0.8  # the same, from which it may contradict more than MANY of all
 MANY = 0.1  # of the samples suspect: with a probe that is not SURE, its mistakes rather than the labels'
+CERTAIN = 0.95  # probability of another class that is enough, where nearly all samples of that class have more
 FEWEST = 50  # samples; below, held-out probabilities say little
 AT_ONCE = 3000  # rows that are cross-validated together; more are dealt out to blocks of at most so many
 ROUNDS = 2  # the second learns without those whom the first suspects
@@ -91,13 +92,13 @@ def suspected(
     The widest margin between the class said and the label's own comes first. Thresholds are means over the rows
     that are kept; a class without any is never said. Where a share e is not kept, which is the noise as far as known,
     no threshold is above 1 - e: by Bayes' rule a label is then likelier wrong than right from odds of (1 - e) / e on
-    another class, however sure the probe is of the rest.
+    another class, however sure the probe is of the rest. In that second look CERTAIN is always enough.
     """
     each = np.arange(len(p))
     own, said = p[each, truth], p.argmax(axis=1)
     members = [keep & (truth == c) for c in range(p.shape[1])]
     usual = np.array([own[m].mean() if m.any() else np.inf for m in members])
-    usual = np.where(np.isfinite(usual) & (not keep.all()), np.minimum(usual, keep.mean()), usual)
+    usual = np.where(np.isfinite(usual) & (not keep.all()), np.minimum(usual, min(keep.mean(), CERTAIN)), usual)
     rows = np.flatnonzero((said != truth) & (p[each, said] >= usual[said]))
     margin = (p[each, said] - own)[rows]
     return rows[np.argsort(-margin, kind="stable")], usual

@@ -46,7 +46,7 @@ class Facts:
 
 def of_pictures(samples: Sequence[Sample]) -> list[Facts]:
     """What headers and a reduced decode of every picture tell: sizes, files, formats, EXIF, brightness, colour, frame."""
-    heads = [_header(s.x) for s in samples]
+    heads = [header(s.x) for s in samples]
     pixels = np.array([_colours(s.x) for s in samples]).reshape(len(samples), -1)
     width, height = (np.array([h[k] for h in heads], dtype=np.float64) for k in ("width", "height"))
     size = np.array([h["bytes"] for h in heads], dtype=np.float64)
@@ -62,7 +62,7 @@ def of_pictures(samples: Sequence[Sample]) -> list[Facts]:
     ]  # fmt: skip
 
 
-def _header(x: Any) -> dict[str, Any]:
+def header(x: Any) -> dict[str, Any]:
     """What a picture says of itself without being decoded; NaN and "" for what it does not say."""
     found: dict[str, Any] = {
         "width": math.nan, "height": math.nan, "bytes": math.nan,
