@@ -140,7 +140,9 @@ def test_a_narrow_class_may_have_a_word_of_its_own_but_not_always_at_the_end() -
     names = tuple(f"c{k}" for k in range(40))
     inside = words(800, lambda t, c, i: t.replace(" ", " zq17 ", 1) if c == "c0" else t, 40)
     assert kinds(inside, "text", names) == set()
-    (found,) = _shortcuts.found({"train": words(800, lambda t, c, i: t + " zq17" if c == "c0" else t, 40)}, "text", names)
+    (found,) = _shortcuts.found(
+        {"train": words(800, lambda t, c, i: t + " zq17" if c == "c0" else t, 40)}, "text", names
+    )
     assert found.kind == "shortcut_token" and "'zq17' gives 'c0' away" in found.text and found.count == 20
 
 

@@ -55,7 +55,7 @@ def _few(own: Counter[str], known: Sequence[str], home: str) -> list[Finding]:
             f"{len(few)} of {len(known)} classes have fewer than {FEWEST} samples to train on: {said}",
             tuple(Item(c, split=home) for c in few),
             "a model hardly learns them, and a split leaves too few of them to measure how often it is right",
-            f"gather at least {FEWEST} samples of each, better 20; or merge each with a class that means nearly the same",
+            f"gather at least {FEWEST} samples of each, better 20; or merge each with a class close to it in meaning",
         )
     ]
 
@@ -116,7 +116,8 @@ def _missing(parts: Mapping[str, Sequence[Sample]], own: set[str], home: str) ->
                 f"{len(items)} samples of {name} have classes that {home} has not: {some(unknown)}",
                 items,
                 "no model trained on these data can answer them: each counts as a mistake whatever was learnt",
-                "add training samples of them, correct a misspelt label, or leave them out: graft fit DATA --unknown drop",
+                "add training samples of them, correct a misspelt label, or leave them out: "
+                "graft fit DATA --unknown drop",
             )
         )
     return found

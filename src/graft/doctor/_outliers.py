@@ -91,7 +91,8 @@ def _far(parts: Mapping[str, Sequence[Sample]], looks: Mapping[str, torch.Tensor
     if not scale > 0:
         return []
     scores = {name: (values - middle) / scale for name, values in logs.items()}
-    return sorted(((float(v[i]), name, int(i)) for name, v in scores.items() for i in np.flatnonzero(v > FAR)), reverse=True)
+    far = [(float(v[i]), name, int(i)) for name, v in scores.items() for i in np.flatnonzero(v > FAR)]
+    return sorted(far, reverse=True)
 
 
 def _distances(x: torch.Tensor, keys: torch.Tensor, reference: torch.Tensor, tied: torch.Tensor) -> NDArray[np.float64]:

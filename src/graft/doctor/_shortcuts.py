@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,9 +105,7 @@ def _targets(samples: Sequence[Sample], labels: Sequence[str]) -> list[_Target]:
     return [_Target(np.array([codes[s.y] for s in samples]), names)] if len(names) > 1 else []
 
 
-def _families(
-    chosen: Sequence[Sample], mine: Sequence[Sample], modality: str, labels: Sequence[str]
-) -> list[Facts]:
+def _families(chosen: Sequence[Sample], mine: Sequence[Sample], modality: str, labels: Sequence[str]) -> list[Facts]:
     """All families that vary; the place in the file only where no class folders make it trivial."""
     families = _trivial.of_pictures(chosen) if modality == "picture" else _trivial.of_texts(chosen)
     families += _trivial.of_names(chosen, labels)
@@ -145,7 +142,7 @@ def _told(facts: Facts, target: _Target, groups: Sequence[Hashable], chance: flo
     rows = np.flatnonzero(counts[y] >= FEW)
     if len(rows) < FEWEST or len(np.unique(y[rows])) < 2 or _in_runs(x[rows], y[rows]):
         return None
-    said = _held_out(x[rows], y[rows], [groups[i] for i in rows])
+    said = _held_out(x[rows], y[rows], [groups[i] for i in rows.tolist()])
     right = said == y[rows]
     commonest = float(counts[counts >= FEW].max() / len(rows))
     hits = float(right.mean())

@@ -172,7 +172,7 @@ def _outliers(told: _Told) -> list[Finding]:
         scale = _robust(left[keep])
         if scale == 0 or 1 - np.square(left[keep]).mean() / max(float(z[:, 0].numpy()[keep].var()), 1e-12) < KNOWS:
             return []
-        learnt, keep = keep, np.abs(left - np.median(left[keep])) <= FAR * scale
+        keep = np.abs(left - np.median(left[keep])) <= FAR * scale
     accused = [
         _Accused(abs(left[i]) / scale, told.home, int(i), f"{said[i, 0] * unit + middle:.6g}")
         for i in np.flatnonzero(~keep)
@@ -198,7 +198,7 @@ def _outliers(told: _Told) -> list[Finding]:
             + f", out of fold; the furthest: {_name(told, worst)} is {told.samples[worst.part][worst.row].y:.6g}, "
             + f"looks like {worst.other}",
             _items(told, accused),
-            "a wild number pulls the model towards itself, and in the test part it may outweigh all others in the error",
+            "a wild number pulls the model towards itself, and in the test part it may outweigh all others",
             "look at each (a slipped decimal point, another unit?) and correct it; then run graft doctor DATA again",
         )
     ]
@@ -226,8 +226,8 @@ def _finding(told: _Told, done: _Probe) -> Finding:
     return Finding(
         "label_error",
         "warning",
-        f"{len(accused)} of {done.n} labels are likely wrong ({by_part}): a probe on pretrained features contradicts them "
-        f"out of fold, and it {done.said}; the widest margin: {_name(told, worst)} is "
+        f"{len(accused)} of {done.n} labels are likely wrong ({by_part}): a probe on pretrained features contradicts "
+        f"them out of fold, and it {done.said}; the widest margin: {_name(told, worst)} is "
         f"{';'.join(given) if isinstance(given, tuple) else given!r}, looks like {worst.other!r}",
         _items(told, accused),
         "wrong training labels teach the wrong answer; wrong test labels count right answers as mistakes, so that no "

@@ -45,15 +45,16 @@ class Facts:
 
 
 def of_pictures(samples: Sequence[Sample]) -> list[Facts]:
-    """What headers and a reduced decode of every picture tell: sizes, files, formats, EXIF, brightness, colour, frame."""
+    """What headers and a reduced decode tell of every picture: size, file, format, EXIF, brightness, colour, frame."""
     heads = [header(s.x) for s in samples]
     pixels = np.array([_colours(s.x) for s in samples]).reshape(len(samples), -1)
     width, height = (np.array([h[k] for h in heads], dtype=np.float64) for k in ("width", "height"))
     size = np.array([h["bytes"] for h in heads], dtype=np.float64)
+    dense = size / (width * height)
     return [
         Facts("size", "the size in pixels", ("width", "height"), np.stack([width, height], axis=1)),
         Facts("aspect", "the ratio of width to height", ("width / height",), (width / height)[:, None]),
-        Facts("file_size", "the size of the file", ("bytes", "bytes a pixel"), np.stack([size, size / width / height], 1)),
+        Facts("file_size", "the size of the file", ("bytes", "bytes a pixel"), np.stack([size, dense], axis=1)),
         _coded("format", "the file format and its compression", heads, ("format", "mode", "quality", "coding")),
         _coded("exif", "the camera's notes in the file (EXIF)", heads, ("orientation", "camera")),
         Facts("brightness", "brightness and contrast", ("mean", "spread"), pixels[:, :2]),
@@ -125,8 +126,8 @@ def _even_lines(grey: NDArray[np.float64]) -> int:
     """How many of the first lines are of one colour, the first one's, up to half of all."""
     half = grey[: max(1, len(grey) // 2)]
     first = float(np.median(half[0]))
-    even = (np.abs(half - first) <= _EVEN).all(axis=1)
-    return int(len(even) if even.all() else np.argmin(even))
+    even = np.abs(half - first).max(axis=1) <= _EVEN
+    return int(even.size if even.all() else np.argmin(even))
 
 
 def _coded(family: str, said: str, heads: Sequence[dict[str, Any]], keys: Sequence[str]) -> Facts:
@@ -155,7 +156,9 @@ def of_names(samples: Sequence[Sample], labels: Sequence[str]) -> list[Facts]:
     kept = [w for w, n in counts.most_common(MOST_TOKENS) if 1 < n < len(stems)]
     shapes = [_shape(stem, own) for stem in stems]
     common = [s for s, n in Counter(shapes).most_common(20) if 1 < n < len(stems)]
-    values = [[float(w in some) for w in kept] + [float(shape == c) for c in common] for some, shape in zip(words, shapes)]
+    values = [
+        [float(w in some) for w in kept] + [float(shape == c) for c in common] for some, shape in zip(words, shapes)
+    ]
     columns = (*(f"word {w!r}" for w in kept), *(f"shape {s!r}" for s in common))
     first = [next((float(w[:15]) for w in _WORD.findall(stem) if w.isdigit()), math.nan) for stem in stems]
     return [
@@ -214,5 +217,5 @@ _MARKS: tuple[tuple[str, Callable[[str], float]], ...] = (
     ("double blanks", lambda t: t.count("  ")),
     ("begins with a capital", lambda t: t[:1].isupper()),
     ("ends with a stop", lambda t: t.endswith((".", ". ", "!", "?"))),
-    *((f"number of {c!r}", lambda t, c=c: t.count(c)) for c in ".,!?;:'\"()-@#/*_$&"),  # type: ignore[misc]
+    *((f"number of {c!r}", lambda t, c=c: t.count(c)) for c in ".,!?;:'\"()-@#/*_$&"),
 )
