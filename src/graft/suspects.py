@@ -1,54 +1,152 @@
-"""Labels that are likely wrong: training samples whose features say another class."""
+"""Labels that are likely wrong: samples whose features say something else than their label, by confident learning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from graft import linear
 from graft.data import Note, Sample, split_key
+from graft.seeds import rng
 
 MOST = 20
-PENALTIES = (1.0, 0.1, 0.01)
+PENALTIES = (1.0, 0.1, 0.01, 0.001)
 CHANCE = 0.1  # of accuracy by which the probe must beat always answering the commonest class
-MANY = 0.1  # of the samples suspect: with a weak probe, its mistakes rather than the labels'
-SURE = 0.8  # accuracy from which a probe is believed even so
+FAIR = 0.65  # skill on the labels that it does not suspect, below which a probe accuses nobody
+SURE = 0.8  # the same, from which it may contradict more than MANY of all
+MANY = 0.1  # of the samples suspect: with a probe that is not SURE, its mistakes rather than the labels'
+CERTAIN = 0.95  # probability of another class that is enough, where nearly all samples of that class have more
 FEWEST = 50  # samples; below, held-out probabilities say little
+AT_ONCE = 3000  # rows that are cross-validated together; more are dealt out to blocks of at most so many
+ROUNDS = 2  # the second learns without those whom the first suspects
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What held-out probabilities [n, c] say of labels [n]: `rows` are suspect, the widest margin first.
+
+    `said` [n] is the probe's class, `usual` [c] the mean probability that samples of a class not suspected give it (the
+    threshold of confident learning). `accuracy` is the share of all labels that the first probe, learnt from all of
+    them, agrees with; `kept` is that of the last probe over the labels it does not suspect, `keep` [n] says which
+    it was learnt from.
+    """
+
+    probabilities: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    said: NDArray[np.intp]
+    usual: NDArray[np.float64]
+    accuracy: float
+    kept: float
+    commonest: float
+    keep: NDArray[np.bool_]
+    l2: float
+
+    @property
+    def believed(self) -> bool:
+        """Whether the probe knows enough to accuse.
+
+        Before anything was left out it beats the commonest class by more than CHANCE (afterwards a probe of noise would
+        do so too: what contradicted it is gone); and its skill on the labels that it does not suspect, the share of the
+        mistakes of always giving the commonest class that it saves, is FAIR, or SURE where it suspects more than MANY
+        of all.
+        """
+        many = len(self.rows) > MANY * len(self.said)
+        skill = (self.kept - self.commonest) / max(1 - self.commonest, 1e-9)
+        return self.accuracy > self.commonest + CHANCE and skill >= (SURE if many else FAIR)
+
+
+def judge(x: torch.Tensor, truth: NDArray[np.intp], classes: int, keys: Sequence[Hashable]) -> Judged:
+    """Confident learning (Northcutt, Jiang and Chuang 2021, section 3) on features x [n, d], class indices [n].
+
+    A sample is suspect where it stands off the diagonal of the confident joint: the probe's answer, held out with
+    all rows of an equal key, is another class, with a probability that reaches the mean that samples of that
+    class give it. Then the probe is cross-validated anew without the suspects (they are still judged), so that wrong
+    labels neither teach nor set the thresholds; who is suspect then is what counts.
+    """
+    y = torch.nn.functional.one_hot(torch.from_numpy(truth), classes).float()
+    keep = np.ones(len(truth), dtype=bool)
+    accuracy = 0.0
+    for again in range(ROUNDS):
+        p, l2 = held_out(x, y, keep, keys, "softmax")
+        accuracy = accuracy if again else float((p.argmax(axis=1) == truth).mean())
+        learnt = keep
+        rows, usual = suspected(p, truth, keep)
+        keep = np.ones(len(truth), dtype=bool)
+        keep[rows] = False
+    said = p.argmax(axis=1)
+    right = said == truth
+    commonest = float(np.bincount(truth).max() / len(truth))
+    kept = float(right[keep].mean()) if keep.any() else 0.0
+    return Judged(p, rows, said, usual, accuracy, kept, commonest, learnt, l2)
+
+
+def suspected(
+    p: NDArray[np.float64], truth: NDArray[np.intp], keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(the rows of probabilities p [n, c] off the diagonal of the confident joint, the thresholds [c]).
+
+    The widest margin between the class said and the label's own comes first. Thresholds are means over the rows
+    that are kept; a class without any is never said. Where a share e is not kept, which is the noise as far as known,
+    no threshold is above 1 - e: by Bayes' rule a label is then likelier wrong than right from odds of (1 - e) / e on
+    another class, however sure the probe is of the rest. In that second look CERTAIN is always enough.
+    """
+    each = np.arange(len(p))
+    own, said = p[each, truth], p.argmax(axis=1)
+    members = [keep & (truth == c) for c in range(p.shape[1])]
+    usual = np.array([own[m].mean() if m.any() else np.inf for m in members])
+    usual = np.where(np.isfinite(usual) & (not keep.all()), np.minimum(usual, min(keep.mean(), CERTAIN)), usual)
+    rows = np.flatnonzero((said != truth) & (p[each, said] >= usual[said]))
+    margin = (p[each, said] - own)[rows]
+    return rows[np.argsort(-margin, kind="stable")], usual
+
+
+def held_out(
+    x: torch.Tensor, y: torch.Tensor, keep: NDArray[np.bool_], keys: Sequence[Hashable], loss: str
+) -> tuple[NDArray[np.float64], float]:
+    """(out-of-fold answers [n, c] of a linear probe that learns from the rows to keep alone, its penalty).
+
+    More than AT_ONCE rows are dealt out to blocks, balanced by class, each cross-validated by itself with the
+    penalty of the first: every row has an answer, and copies in other blocks cannot speak for one another.
+    """
+    n = len(x)
+    blocks = -(-n // AT_ONCE)
+    order = rng("suspects", "blocks").permutation(n)
+    order = order[np.argsort((y[:, 0] if loss == "square" else y.argmax(dim=1)).numpy()[order], kind="stable")]
+    answers = np.zeros((n, y.shape[1]))
+    weight = torch.from_numpy(keep).to(x.dtype)
+    penalties: tuple[float, ...] = PENALTIES
+    for b in range(blocks):
+        rows = np.sort(order[b::blocks])
+        at = torch.from_numpy(rows)
+        some = [keys[i] for i in rows]
+        done = linear.cross_validate(x[at], y[at], weight[at], penalties=penalties, loss=loss, groups=some)
+        answers[rows] = done.answers.numpy()
+        penalties = (done.l2,)
+    return answers, penalties[0]
 
 
 def likely_wrong(pooled: torch.Tensor, y: torch.Tensor, samples: Sequence[Sample], labels: Sequence[str]) -> list[Note]:
     """A note of the training labels that a cross-validated probe contradicts, the widest margin first, or none.
 
-    After confident learning (Northcutt, Jiang and Chuang 2021, section 3.1): a sample is suspect where the probe's
-    answer, held out with all of the sample's group and copies, is another class, with a probability that reaches
-    the mean that samples of that class give it. No note below FEWEST samples, from a probe that beats the commonest
-    class by CHANCE of accuracy or less, or where more than MANY of the samples are suspect to one that is less
-    than SURE accurate. pooled [n, d], y probabilities [n, c].
+    See `judge` and `Judged.believed`; no note below FEWEST samples. pooled [n, d], y probabilities [n, c].
     """
     if len(samples) < FEWEST:
         return []
-    held = linear.cross_validate(pooled, y, penalties=PENALTIES, groups=[split_key(s) for s in samples])
-    p, rows = held.answers.numpy(), held.rows.numpy()
-    truth = y[held.rows].argmax(dim=1).numpy()
-    said = p.argmax(axis=1)
-    own = p[np.arange(len(p)), truth]
-    accuracy = float((said == truth).mean())
-    if accuracy <= np.bincount(truth).max() / len(truth) + CHANCE:
-        return []  # a probe that knows nothing accuses nobody
-    usual = np.array([own[truth == c].mean() if (truth == c).any() else 1.0 for c in range(len(labels))])
-    margin = p[np.arange(len(p)), said] - own
-    suspect = np.flatnonzero((said != truth) & (p[np.arange(len(p)), said] >= usual[said]))
-    if not len(suspect) or (len(suspect) > MANY * len(p) and accuracy < SURE):
+    truth = y.argmax(dim=1).numpy()
+    found = judge(pooled, truth, len(labels), [split_key(s) for s in samples])
+    if not len(found.rows) or not found.believed:
         return []
-    order = suspect[np.argsort(-margin[suspect], kind="stable")][:MOST]
     items = tuple(
-        f"{samples[rows[i]].id}: {labels[truth[i]]!r}, looks like {labels[said[i]]!r} ({p[i, said[i]]:.0%})"
-        for i in order
+        f"{samples[i].id}: {labels[truth[i]]!r}, looks like {labels[found.said[i]]!r} "
+        f"({found.probabilities[i, found.said[i]]:.0%})"
+        for i in found.rows[:MOST]
     )
     text = (
-        f"the probe disagrees with {len(suspect)} of {len(p)} training labels (its own cross-validated accuracy is "
-        f"{100 * accuracy:.0f} %); the widest apart are named"
+        f"the probe disagrees with {len(found.rows)} of {len(truth)} training labels (its own cross-validated accuracy "
+        f"is {100 * found.accuracy:.0f} %); the widest apart are named"
     )
     return [Note("warning", text, items)]
