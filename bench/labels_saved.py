@@ -145,10 +145,11 @@ def main() -> None:
     parser.add_argument("--passes", type=float, default=4.0)
     given = parser.parse_args()
     file = Path(__file__).with_suffix(".json")
-    known = {r["set"]: r for r in json.loads(file.read_text())} if file.exists() else {}
     for name in given.sets or CASES:
-        known[name] = study(name, given.budget, given.seeds, given.passes)
-        rows = [known[n] for n in CASES if n in known]
+        row = study(name, given.budget, given.seeds, given.passes)
+        # Read only now: another call may have measured other sets meanwhile.
+        known = {r["set"]: r for r in json.loads(file.read_text())} if file.exists() else {}
+        rows = [(known | {name: row})[n] for n in CASES if n in known or n == name]
         file.write_text(json.dumps(rows, indent=1) + "\n")
         file.with_suffix(".md").write_text(table(rows))
 

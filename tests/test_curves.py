@@ -88,6 +88,13 @@ def test_scratch_that_never_gets_there_gives_a_floor() -> None:
     assert found.open_high and found.labels_with == pytest.approx(16)
 
 
+def test_a_flat_curve_below_whose_end_the_other_begins_gives_the_same_floor() -> None:
+    flat = exact(lambda n: 0.4)
+    found = ratio(exact(law(0.5, 0.3, 0.02)), flat)
+    assert found.bound == ">" and found.value == pytest.approx(found.low) == pytest.approx(1100 / 16, rel=0.01)
+    assert ratio(flat, flat).value == 1.0 and ratio(flat, flat).bound == ""
+
+
 def test_pretrained_that_never_gets_there_gives_a_ceiling() -> None:
     found = ratio(exact(law(0.3, 0.1, 0.35)), exact(law(0.5, 0.3, 0.02)))
     assert found.bound == "<" and found.value == pytest.approx(16 / 1100, rel=0.01) and found.open_low

@@ -329,6 +329,8 @@ def test_time_is_that_to_the_best_of_scratch() -> None:
     assert found["sentence"].endswith(": 15.0x.") and found["sentence"].startswith("Time saved")
     never = _savings.seconds(c, [point("with", [(4.0, None), (12.0, 0.7)]), slow])
     assert never["ratio"] is None and never["sentence"].startswith("No time saved: pretrained weights do not reach")
+    flat = case(falling(2.0, 0.7, 0.05), {n: [0.5, 0.51] for n in SIZES})
+    assert "learned nothing with 600 labels" in _savings.seconds(flat, [point("with", [(4.0, 0.9)]), slow])["sentence"]
     small = _savings.seconds(c, [point("with", [(4.0, 0.9)], n=16), slow])
     assert "not measured" in small["sentence"]
 

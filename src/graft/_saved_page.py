@@ -127,9 +127,8 @@ def _needs(said: Mapping[str, Any]) -> list[list[str]]:
         ends = high if x["low"] == x["high"] else f"{x['low']:,} to {high}"
         needed = f"{x['bound']} {x['labels_without']:,}".strip()
         factor = f"{x['bound']} {x['ratio']:.1f}x".strip()
-        found.append(
-            [f"{x['labels']:,}", number(x["score"], said["measure"]), needed, f"{x['low']:,} to {high}", factor]
-        )
+        score = number(x["score"], said["measure"])
+        found.append([f"{x['labels']:,}", score, needed, ends, factor])
     return found
 
 

@@ -228,7 +228,10 @@ def seconds(case: Case, points: Sequence[Point]) -> dict[str, Any]:
         if 2 * len(reached) > len(rows):
             said["with"] = float(np.median([math.inf if r["with"] is None else r["with"] for r in rows]))
             said["ratio"] = said["without"] / max(said["with"], 1e-3)
-    said["sentence"] = _time_sentence(case, said)
+    learned = bool(rows) and curves.surely_below(case.top(WITHOUT), case.base)
+    if not learned:
+        said["ratio"] = None  # a race to where nothing was learned says nothing
+    said["sentence"] = _time_sentence(case, said, learned)
     return said
 
 
@@ -245,9 +248,11 @@ def _race(case: Case, own: Point, other: Point) -> dict[str, Any]:
     return {"seed": own.seed, "score": best, "with": when[0], "without": when[1]}
 
 
-def _time_sentence(case: Case, said: Mapping[str, Any]) -> str:
+def _time_sentence(case: Case, said: Mapping[str, Any], learned: bool) -> str:
     if said["without"] is None:
         return "Time saved: not measured, for no seed has both arms."
+    if not learned:
+        return f"Time saved: not compared, for training from scratch learned nothing {_with(case)}."
     goal = f"the best that training from scratch reaches on validation ({spoken(case.measure)} "
     goal += f"{number(said['score'], case.measure)}, {said['labels']:,} labels)"
     if said["with"] is None:

@@ -220,17 +220,16 @@ def ratio(pair: tuple[Family, Family], resampled: tuple[Family, Family]) -> Rati
     """How many times fewer labels the first curve needs than the second, where both have arrived.
 
     The error is the larger of the two at the largest size that both measured: so nothing is extrapolated, and one of
-    the two label counts is at most that size.
+    the two label counts is at most that size. Where one curve begins below the end of the other, the ratio of that
+    size and the largest is a bound, however flat the other may be.
     """
     largest = min(pair[0].largest, pair[1].largest)
     first, second, error = _needs(pair, largest)
     own, other, _ = _needs(resampled, largest)
-    logs = np.log(other / own)
-    low, high = np.exp(np.percentile(logs, [TAIL, 100 - TAIL]))
+    low, high = np.exp(np.percentile(np.log(other / own), [TAIL, 100 - TAIL]))
     least, most = pair[1].smallest / largest, largest / pair[0].smallest
     value = float(second[0] / first[0])
-    already = (first[0] <= pair[0].smallest * 1.0001, second[0] <= pair[1].smallest * 1.0001)
-    bound = ">" if already[0] and value > 1 else "<" if already[1] and value < 1 else ""
+    bound = ">" if value >= most * 0.999 else "<" if value <= least * 1.001 else ""
     return Ratio(
         value, float(low), float(high), bound, float(first[0]), float(second[0]), float(error[0]),
         bool(low <= least * 1.001), bool(high >= most * 0.999),
@@ -238,9 +237,12 @@ def ratio(pair: tuple[Family, Family], resampled: tuple[Family, Family]) -> Rati
 
 
 def _needs(pair: tuple[Family, Family], largest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    error = np.maximum(pair[0].at(largest), pair[1].at(largest))
+    """(labels of the first, labels of the second, error) of each resample [r]."""
+    ends = [f.at(largest) for f in pair]
+    error = np.maximum(*ends)
     first, second = (np.minimum(f.needed(error), largest) for f in pair)
-    return first, second, error
+    below, above = pair[0].values[:, 0] < ends[1] - 1e-12, pair[1].values[:, 0] < ends[0] - 1e-12
+    return np.where(above, largest, first), np.where(below, largest, second), error
 
 
 def surely_below(errors: np.ndarray, others: np.ndarray) -> bool:
