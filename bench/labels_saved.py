@@ -85,8 +85,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         "`python bench/labels_saved.py`, on 2 CPU cores shared with other work. Pretrained: a frozen linear probe "
         "(MobileNetV1 0.25/128 for pictures, all-MiniLM-L6-v2 for texts). From scratch: the same network from random "
         "weights, on the same nested, stratified subsets; its epochs are the stated multiple of the recipe's, without "
-        "early stopping. Accuracy on the test part; intervals are 95 %, over seeds and test items. What is listed under "
-        '"Cut or not run" did not fit into the budget: a ratio is that up to the most labels scratch was measured with.',
+        "early stopping. Accuracy on the test part; intervals are 95 %, over seeds and test items. What is listed "
+        'under "Cut or not run" did not fit into the budget: a ratio is that up to the most labels that scratch '
+        "was measured with.",
         "",
         "| set | labels measured | trainings | scratch epochs | pretrained: least to most labels | scratch: least to "
         "most labels | labels saved | time saved |",
