@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from graft import evaluate, features, linear, recipe, sources, storage
+from graft import calibrate, evaluate, features, linear, recipe, sources, storage
 from graft._wording import interval, is_percent, number, spoken
 from graft.backbones import _channels, _weights, split
 from graft.data import Data, Sample, by_label, split_key, subset
@@ -53,6 +53,7 @@ class Earlier:
     task: Task
     offsets: np.ndarray | None
     judged: list[Sample]
+    temperature: float = 1.0
     flattered: bool = False  # every sample of the source is one that the run learned from
 
 
@@ -139,13 +140,15 @@ def _earlier(asked: Recipe, task: Task, found: Data) -> tuple[Earlier | None, st
         what = f"answers {known.name}" if known.name != task.name else f"knows no {', '.join(sorted(strange)[:3])}"
         return None, f"{folder} {what}: its own head cannot be asked"
     head = storage.load_head(meta["head"], _weights.read_weights(folder, storage.WEIGHTS))
-    chosen = (meta.get("thresholds") or {}).get(read_json(folder / "report.json")["chosen"])
-    offsets = None if chosen is None else np.asarray(chosen, dtype=np.float64)
+    kept = read_json(folder / "report.json")["chosen"]
+    moved = (meta.get("thresholds") or {}).get(kept)
+    offsets = None if moved is None else np.asarray(moved, dtype=np.float64)
+    temperature = float((meta.get("temperatures") or {}).get(kept, 1.0))
     learned = storage.seen(folder)
     unseen = [s for s in (*found.train, *found.valid, *found.test) if storage.mark(s.digest) not in learned]
     strata = task.answer.strata if task.answer else by_label
     judged = subset(unseen or found.test, MOST, asked.seed, "keep unseen", strata)
-    return Earlier(str(folder), head.eval(), known, offsets, judged, not unseen), ""
+    return Earlier(str(folder), head.eval(), known, offsets, judged, temperature, not unseen), ""
 
 
 # ----------------------------------------------------------------------------------------- what is lost
@@ -254,7 +257,8 @@ def _probe(kept: Kept, fitted: torch.Tensor, judged: torch.Tensor) -> np.ndarray
 def _asked(earlier: Earlier, backbone: Backbone, pooled: torch.Tensor) -> np.ndarray:
     """Answers [m, ...] of the earlier run's head on pooled features."""
     head = Model(backbone, earlier.head)
-    return np.asarray(features.answers(head, earlier.task, features.Table(pooled, False)))
+    answers = features.answers(head, earlier.task, features.Table(pooled, False))
+    return calibrate.apply(earlier.task.outputs, answers, earlier.temperature)
 
 
 def _lost(

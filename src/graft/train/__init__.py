@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from graft import checkpoint, features, registry
-from graft.data import Data, subset
+from graft.data import Data, Sample, subset
 from graft.errors import DataError, SetupError, UsageError
 from graft.files import because, flush_file, remove, write_json, write_whole
 from graft.methods import Method, owns
@@ -26,12 +26,27 @@ from graft.train.step import Record
 from graft.train.streams import Streams
 from graft.voice import Voice
 
-if TYPE_CHECKING:
-    from graft.board import Board
-
 EVERY = 15.0  # seconds between checkpoints
 START = "start"  # beside a stage's checkpoints: the state it began with
 NOT_FINITE = "not_finite.json"  # beside the log: the samples of the steps that ended a run
+
+
+class Watcher(Protocol):
+    """What hears of every step and validation while a rung trains: a `graft.board.Board`, or a stopwatch."""
+
+    def step(
+        self,
+        rung: str,
+        stage: int,
+        step: int,
+        terms: Mapping[str, float | None],
+        rate: float | None,
+        norm: float | None,
+    ) -> None:
+        """Loss terms after `step` steps of a stage, its learning rate and the gradient's norm."""
+
+    def valid(self, rung: str, stage: int, step: int, value: float | None, measure: str) -> None:
+        """The measure on the validation part after `step` steps of a stage."""
 
 
 @dataclass
@@ -48,7 +63,10 @@ class Rung:
     deadline: float | None = None  # monotonic time after which the stage is ended
     beat: Callable[[], None] = lambda: None
     precision: Precision | None = None  # of frozen passes
-    board: Board | None = None
+    board: Watcher | None = None
+    every: int = 1  # epochs between two validations of a stage that no validation ends (patience 0)
+    known: Callable[[Sequence[Sample]], features.Table | None] = lambda samples: None
+    """Features of training samples by the backbone that the rung starts from, frozen, where they are at hand."""
     stopped: dict[int, int] = field(default_factory=dict)  # stage -> steps, where the deadline ended it
 
     def done(self) -> tuple[Stage, ...]:
@@ -141,9 +159,11 @@ def _replay(model: Model, task: Task, data: Data, methods: list[Method]) -> None
 def _solve(model: Model, task: Task, data: Data, method: Method, rung: Rung, keep: bool, skip: bool) -> None:
     method.prepare(model, task, data)
     if not skip:
-        with rung.voice.bar(f"{rung.name}: features", len(data.train)) as tick:
-            how = rung.precision if keep else None  # a backbone that was trained here answers in fp32
-            table = features.extract(model.backbone, data.train, keep=keep, precision=how, tick=tick)
+        table = rung.known(data.train) if keep else None
+        if table is None:
+            with rung.voice.bar(f"{rung.name}: features", len(data.train)) as tick:
+                how = rung.precision if keep else None  # a backbone that was trained here answers in fp32
+                table = features.extract(model.backbone, data.train, keep=keep, precision=how, tick=tick)
         method.solve(model, task, table, targets(task, data))
     method.finish(model)
 
@@ -168,6 +188,7 @@ def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, met
     resume = _resume(found, place, stage, rung) if found else None
     log = Log(rung.log, rung.name, index, *((resume.loop["step"], resume.loop.get("halved", 0)) if resume else ()))
     per_epoch = Streams(data, stage, methods, (rung.seed, index)).per_epoch
+    between = per_epoch * (1 if stage.patience else rung.every)
     total = min(stage.stop or loop.steps_of(stage, per_epoch), loop.steps_of(stage, per_epoch))
     saved = time.monotonic()
     records = loop.steps(
@@ -185,7 +206,7 @@ def _descend(model: Model, task: Task, data: Data, stage: Stage, index: int, met
             log.step(record)
             if rung.board is not None:
                 rung.board.step(rung.name, index, record.step, record.terms, record.lr, record.norm)
-            due = record.step % per_epoch == 0 and not last and not record.stop
+            due = record.step % between == 0 and not last and not record.stop
             # Before the checkpoint of this step, so that a resumed stage knows the value.
             if due and _validated(model, task, data, record, log, rung, stage.patience):
                 record.stop, rung.stopped[index] = True, record.step
