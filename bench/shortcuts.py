@@ -163,8 +163,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "",
         "Made by `python bench/shortcuts.py`; see its first lines for what is planted. Untouched: the whole training "
         "part. Planted: two classes of the set, up to 200 samples; yes / weak: found where all, or 60 %, of one "
-        "class's samples have it; in brackets what else fired. `none`: what fires on the same copies without a trace. * not "
-        "looked at before the bars were set.",
+        "class's samples have it; in brackets what else fired. `none`: what fires on the same copies without a trace. "
+        "* not looked at before the bars were set.",
         "",
         "| set | fires on the untouched set | CPU s |",
         "| --- | --- | ---: |",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graft import curves, evaluate
+from graft import curves
 from graft._lab import WITH, WITHOUT, Lab, Point
 from graft._wording import duration, number, spoken
 from graft.curves import Arm, Family, Ratio
@@ -50,7 +50,7 @@ def case_of(lab: Lab, points: Sequence[Point], seed: int) -> Case:
     truth, lower = lab.truth["test"], lab.task.lower()
 
     def draws(answers: np.ndarray) -> np.ndarray:
-        found = evaluate.resampled(lab.task, answers, truth, seed)
+        found = drawing.draws(lab.task, answers, truth, seed).resampled
         return found if lower else 1 - found
 
     errors: dict[str, dict[int, list[float]]] = {WITH: {}, WITHOUT: {}}

@@ -115,14 +115,6 @@ def score(
     return Score(value, *ends, len(truth))
 
 
-def resampled(task: Task, decoded: Answers, truth: Answers, seed: int) -> np.ndarray:
-    """The first measure on each bootstrap resample of the samples [RESAMPLES], the same ones for every model."""
-    points = task.pointwise(decoded, truth)
-    if points is not None:
-        return _means(points, seed)
-    return next(iter(_values(task, np.asarray(decoded), np.asarray(truth), seed, None).values()))
-
-
 def paired(
     task: Task,
     a: Answers,
