@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graft import curves
+from graft import draws as drawing
 from graft._lab import WITH, WITHOUT, Lab, Point
 from graft._wording import duration, number, spoken
 from graft.curves import Arm, Family, Ratio
