@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from graft import pictures
 from graft.data import Note
 from graft.errors import DataError, SecurityError, SetupError, UsageError
 from graft.pictures import BadPicture, PictureFile, open_picture
 from graft.readers import Row
-from graft.readers.checks import Checked, check, dhash, near
+from graft.readers.checks import Checked, check
 from graft.recipe import Recipe
 from graft.views import opened
 
@@ -303,7 +303,7 @@ def test_row_13_constant_pictures_are_counted() -> None:
     found = checked(np.zeros((40, 40), np.uint8), almost, dot, noise())
     assert said(found, "of one colour").items == ("0", "1")
     assert said(found, "of one colour").text.startswith("2 ")
-    assert [found.hashes[i] is None for i in "0123"] == [True, True, True, False]
+    assert [found.small[i] is None for i in "0123"] == [True, True, True, False]
 
 
 def test_row_13_exact_copies_inside_a_class_and_under_two_labels(tmp_path: Path) -> None:
@@ -316,61 +316,6 @@ def test_row_13_exact_copies_inside_a_class_and_under_two_labels(tmp_path: Path)
     assert (copies.text[:2], copies.items) == ("2 ", ("1 = 2", "1 = 3"))
     assert said(found, "another label").items == ("1 (a) = 4 (b)",)
     assert found.samples["train"][4].digest == found.samples["test"][0].digest  # across parts: told elsewhere
-
-
-# --- row 14: near copies
-
-
-CHANGES = {
-    "half": lambda i: i.resize((i.width // 2, i.height // 2)),
-    "larger": lambda i: i.resize((int(i.width * 1.7), int(i.height * 1.7))),
-    "square": lambda i: i.resize((160, 160), Image.Resampling.LANCZOS),
-    "light": lambda i: i.point(lambda v: min(255, int(v * 0.9) + 20)),
-    "blur": lambda i: i.filter(ImageFilter.GaussianBlur(1)),
-    "jpeg": lambda i: Image.open(io.BytesIO(packed(i, "JPEG", quality=40))),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_row_14_near_copies_are_found_and_others_are_not(change: str) -> None:
-    originals = {f"o{i}": dhash(cloud(i)) for i in range(40)}
-    copies = {f"c{i}": dhash(CHANGES[change](cloud(i))) for i in range(0, 40, 2)}
-    others = {f"n{i}": dhash(cloud(i)) for i in range(100, 140)}
-    found = near(copies | others, originals)
-    assert [(a, b) for a, b, _ in found] == [(f"c{i}", f"o{i}") for i in range(0, 40, 2)]
-
-
-def test_row_14_dhash_is_of_neighbours_row_by_row() -> None:
-    rising = Image.fromarray(np.tile(np.arange(0, 180, 20, dtype=np.uint8), (8, 1)))
-    assert dhash(rising) == 2**64 - 1
-    assert dhash(rising.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) == 0
-    half = np.asarray(rising).copy()
-    half[4:] = half[4:, ::-1]
-    assert dhash(Image.fromarray(half)) == (2**32 - 1) << 32
-    one = np.asarray(rising)[:, ::-1].copy()
-    one[0, 8] = 255
-    assert dhash(Image.fromarray(one)) == 1 << 56
-
-
-def test_row_14_near_is_the_nearest_of_each_and_never_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    a = {"p": 0b0, "q": 0b111, "blank": None, "far": 2**63 + 0b1111111}
-    b = {"r": 0b1, "s": 0b0, "blank": None, "q": 0b111, "top": 2**63}
-    assert near(a, b) == [("p", "s", 0), ("q", "r", 2)]
-    assert near(a, b, most=0) == [("p", "s", 0)]
-    assert near(a, a) == [("p", "q", 3), ("q", "p", 3)]
-    assert near({}, b) == near(a, {"blank": None}) == []
-    monkeypatch.setattr("graft._dhash._CELLS", 5)  # a row at a time
-    assert near(a, b) == [("p", "s", 0), ("q", "r", 2)]
-
-
-def test_row_14_near_agrees_with_counting_bits() -> None:
-    rng = np.random.default_rng(0)
-    base = [int(v) for v in rng.integers(0, 2**63, 60, dtype=np.uint64)]
-    a = {f"a{i}": v ^ sum(1 << int(k) for k in rng.choice(64, i % 6, replace=False)) for i, v in enumerate(base)}
-    b = {f"b{i}": v for i, v in enumerate(base)}
-    slow = [(x, y, d) for x, v in a.items() for y, w in b.items() if (d := (v ^ w).bit_count()) <= 3]
-    assert near(a, b) == slow
-    assert len(slow) == 40
 
 
 # --- rows 19 and 20, and sources that need more
@@ -585,7 +530,7 @@ def test_every_kind_of_source_gives_one_digest_and_opens_alike(tmp_path: Path) -
     kinds = [tmp_path / "a.png", str(tmp_path / "a.png"), packed(noise(), "TIFF"), noise(), np.asarray(noise())]
     found = checked(*kinds)
     assert len({s.digest for s in found.samples["all"]}) == 1
-    assert len(set(found.hashes.values())) == 1
+    assert len(set(found.small.values())) == 1
     for sample in found.samples["all"]:
         assert (np.asarray(opened(sample.x)) == np.asarray(noise())).all()
     assert [type(s.x).__name__ for s in found.samples["all"]] == ["PosixPath"] * 2 + ["PictureFile"] * 3
@@ -606,7 +551,7 @@ def test_parts_order_labels_and_ticks(tmp_path: Path) -> None:
     assert ticks == [1] * 18
     assert found.schema == {"text": "kept", "channels": 3, "white": None, "frames": "first"}
     assert said(found, "classes in train").items == ("c",)
-    assert list(found.hashes) == [s.id for part in found.samples.values() for s in part]
+    assert list(found.small) == [s.id for part in found.samples.values() for s in part]
     numbers = [Row(packed(noise(i)) if i else b"", f"{i}.5", str(i)) for i in range(5)]
     assert not check({"all": numbers}, Recipe(), {}, None).notes  # a number that is gone is no class that is lost
 

@@ -43,11 +43,15 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know about the data: `kind` is found, assumed, skipped or warning."""
+    """Something a person should know about the data: `kind` is found, assumed, skipped or warning.
+
+    `about` is the kind of finding that `graft doctor` makes of it, "" where it is none.
+    """
 
     kind: str
     text: str
     items: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass
@@ -107,7 +111,8 @@ def vocabulary(parts: Parts, notes: list[Note], unknown: str = "refuse") -> tupl
             )
     single = sorted(label for label, n in counts.items() if n == 1)
     if single:
-        notes.append(Note("warning", f"{len(single)} classes have one sample, which stays in train", tuple(single)))
+        said = f"{len(single)} classes have one sample, which stays in train"
+        notes.append(Note("warning", said, tuple(single), "class_single"))
     return tuple(sorted(counts))
 
 
@@ -309,7 +314,8 @@ def _without_copies(parts: Parts) -> tuple[Parts, list[Note]]:
             if s.digest and before is None:
                 seen[s.digest] = (name, s.id)
     notes = [
-        Note("warning", f"{len(ids)} exact copies were left out of {where}", tuple(ids)) for where, ids in out.items()
+        Note("warning", f"{len(ids)} exact copies were left out of {where}", tuple(ids), "duplicate")
+        for where, ids in out.items()
     ]
     return {name: kept[name] for name in parts}, notes
 
@@ -325,10 +331,10 @@ def _groups_across(parts: Parts, made: Collection[str], timed: set[str]) -> list
     notes = []
     if given:
         said = "groups stand on both sides of the given split: the score flatters; give no split, or mend it"
-        notes.append(Note("warning", f"{len(given)} {said}", tuple(given)))
+        notes.append(Note("warning", f"{len(given)} {said}", tuple(given), "leak_group"))
     if parted:
         said = f"the split by time parts {len(parted)} groups: the score is that of later samples of groups seen before"
-        notes.append(Note("warning", said, tuple(parted)))
+        notes.append(Note("warning", said, tuple(parted), "leak_group"))
     return notes
 
 

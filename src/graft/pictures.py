@@ -17,9 +17,9 @@ from PIL import Image
 
 from graft import _bands
 from graft._decode import VALUE_CAP, Decoded, check_size, decode, normalise
-from graft._dhash import hash_or_blank
 from graft._formats import FORMATS, HEIF, SUFFIXES, BadPicture
 from graft._picturefile import PictureFile
+from graft._small import small_or_blank
 from graft._walk import Walk, walk
 from graft.errors import SecurityError
 
@@ -46,7 +46,7 @@ class Look:
     turned by EXIF has one digest; `width` and `height` are pixels of the upright picture; `format` is that of the
     content ("" for an array); `notes` say what was mended. `frames` counts the pages of the file, `depth` is the
     white (255 to 65535) that its 16-bit values suggest (None: eight bits), `channels` is 3 or the number of
-    bands, `blank` says that all pixels are equal, but for three levels of noise, `hash` is the difference hash,
+    bands, `blank` says that all pixels are equal, but for three levels of noise, `small` is a grey thumbnail,
     None where the picture shows too little.
     """
 
@@ -59,7 +59,7 @@ class Look:
     depth: int | None = None
     channels: int = 3
     blank: bool = False
-    hash: int | None = None
+    small: bytes | None = None
 
     @property
     def note(self) -> str:
@@ -111,7 +111,7 @@ def look(source: Path | str | bytes | Image.Image | NDArray[Any] | PictureFile) 
     shape = f"{width}x{height}:" if found.bands is None else f"{width}x{height}x{_channels(found)}:"
     digest = hashlib.sha256(shape.encode())
     digest.update(content)
-    difference = hash_or_blank(found.image)
+    small = small_or_blank(found.image)
     return Look(
         digest.hexdigest(),
         width,
@@ -121,8 +121,8 @@ def look(source: Path | str | bytes | Image.Image | NDArray[Any] | PictureFile) 
         found.frames,
         found.depth,
         _channels(found),
-        difference is None and _is_flat(found),
-        difference,
+        small is None and _is_flat(found),
+        small,
     )
 
 

@@ -1,7 +1,8 @@
-"""Tables on the terminal for `graft rank` and `graft evaluate`."""
+"""Tables on the terminal for `graft rank`, `graft evaluate` and `graft doctor`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graft._wording import clean, finite, interval, is_lower_better, short, spoken, value
@@ -9,6 +10,7 @@ from graft.errors import some
 
 if TYPE_CHECKING:
     from graft.doctor import Findings
+    from graft.findings import Finding
     from graft.ranking import Candidate, Ranking
     from graft.verify import Verified
 
@@ -116,24 +118,44 @@ def notes(found: dict[str, Any]) -> list[str]:
 
 
 def findings(found: Findings) -> Any:
-    """What `graft doctor` found, a row a finding, the serious first; and one line that sums up."""
+    """What `graft doctor` found, a row a finding, the serious first; what was read and assumed; and the sum."""
     from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("level")
-    table.add_column("finding", overflow="fold")
-    style = {"refused": "bold red", "warning": "yellow", "note": ""}
+    for heading in ("kind", "", "count", "what, how it biases the result, what mends it"):
+        table.add_column(heading, justify="right" if heading == "count" else "left", overflow="fold")
     for f in found.found:
-        shown = clean(", ".join(f.items[:3])) + (f" and {len(f.items) - 3} more" if len(f.items) > 3 else "")
-        words = clean(f.text) + (f": {shown}" if f.items else "")
-        table.add_row(Text(f.level, style=style[f.level]), Text(words))
+        style = "bold red" if f.severity == "error" else "yellow"
+        table.add_row(Text(f.kind), Text(f.severity, style=style), f"{f.count:,}", _finding(f))
+    told = [Text(f"note: {clean(n.text)}{_first(n.items)}", style="dim") for n in found.notes]
     sizes = ", ".join(f"{n:,} {'items' if part == 'all' else part}" for part, n in found.sizes.items())
-    counts = [f"{sum(f.level == k for f in found.found)} {k}" for k in ("refused", "warning")]
-    verdict = "fit would refuse these data" if found.serious else "fit would take these data"
-    return Group(table, Text(f"{sizes}: {', '.join(counts)}; {verdict}", style="bold"))
+    if not found.found:
+        return Group(*told, Text(f"{sizes}: nothing was found; fit would take these data", style="bold"))
+    errors = sum(f.severity == "error" for f in found.found)
+    verdict = "fit would refuse these data" if errors else "fit would take these data, and warn"
+    said = f"{sizes}: {errors} errors, {len(found.found) - errors} warnings; {verdict}"
+    return Group(table, *told, Text(said, style="bold"))
+
+
+def _finding(f: Finding) -> Any:
+    """A finding's sentence with its first items, how it biases the result, and what mends it, a line each."""
+    from rich.text import Text
+
+    shown = [f"{i.id} = {i.other}" if i.other else i.id for i in f.items]
+    text = Text(clean(f.text) + (_first(shown) if shown else ""))
+    if f.effect:
+        text.append(f"\n{clean(f.effect)}", style="dim")
+    if f.fix:
+        text.append(f"\n{clean(f.fix)}", style="cyan")
+    return text
+
+
+def _first(items: Sequence[str]) -> str:
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return f": {clean(', '.join(items[:3]))}{more}" if items else ""
 
 
 def verified(found: Verified) -> Any:

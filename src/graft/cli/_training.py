@@ -1,8 +1,7 @@
-"""Commands that look at data: fit, rank, features, doctor."""
+"""Commands that look at data: fit, rank, features."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -209,31 +208,3 @@ def features(
         print_json(done.plain())
     else:
         voice.say(done.sentence())
-
-
-@app.command()
-def doctor(
-    data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
-    task: TaskName = "auto",
-    text: Text = "",
-    image: Image = "",
-    label: Label = "",
-    group: Group = "",
-    plugin: Plugin = [],  # noqa: B006
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Look for what is wrong with data; what `fit` would refuse exits with 3."""
-    from graft.doctor import examine
-    from graft.voice import Voice
-
-    plugins(plugin)
-    found = examine(data, task=task, text=text, image=image, label=label, group=group, voice=Voice(quiet))
-    if as_json:
-        print_json(found.plain())
-    else:
-        from graft.tell import findings
-
-        show(findings(found))
-    if found.serious:
-        sys.exit(3)

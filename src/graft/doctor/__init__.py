@@ -1,50 +1,63 @@
-"""What is wrong with data, before anything is trained: findings, each with what `fit` would do about it."""
+"""What is wrong with data, before anything is trained: findings, each with what it does and what mends it."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from graft import readers, sources
 from graft.data import Note, Parts, Sample, arrange
-from graft.errors import DataError
-from graft.readers import _names, _near, samples
+from graft.doctor import _copies, _leaks, _looks, _mend, _more, _notes
+from graft.errors import DataError, UsageError
+from graft.findings import Finding, ordered
+from graft.readers import _names, samples
+from graft.readers._roles import TIMES
 from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
 
-LEVELS = ("refused", "warning", "note")
+__all__ = ["Before", "Findings", "after", "before", "examine", "fix"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing about the data: `level` is refused (by `fit`), warning or note; `items` names what it concerns."""
+@dataclass
+class Seen:
+    """What a look was taken at: parts as they were read, thumbnails by sample id, features by part."""
 
-    level: str
-    what: str
-    text: str
-    items: tuple[str, ...] = ()
+    parts: Parts
+    small: Mapping[str, bytes | None]
+    modality: str
+    looks: Mapping[str, torch.Tensor]
+    columns: Mapping[str, str]
 
 
 @dataclass
 class Findings:
-    """All that was found, the serious first, and how much was looked at."""
+    """All that was found, the serious first, how much was looked at, and what was read and assumed (`notes`)."""
 
     source: str
     task: str
     sizes: dict[str, int]
     found: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    seen: Seen | None = field(default=None, repr=False)
 
     @property
     def serious(self) -> bool:
         """Whether `fit` would refuse these data."""
-        return any(f.level == "refused" for f in self.found)
+        return any(f.severity == "error" for f in self.found)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "serious": self.serious}
+        return {
+            "data": self.source, "task": self.task, "sizes": self.sizes, "serious": self.serious,
+            "findings": [f.plain() for f in self.found],
+            "notes": [{"kind": n.kind, "text": n.text, "items": list(n.items)} for n in self.notes],
+        }  # fmt: skip
 
 
 def examine(
@@ -55,124 +68,186 @@ def examine(
     image: str = "",
     label: str = "",
     group: str = "",
+    time: str = "",
+    split: str = "",
+    backbone: str = "auto",
+    zoo: str | Path | None = None,
+    device: str = "auto",
     max_bad: float = 0.01,
     voice: Voice | None = None,
 ) -> Findings:
     """Look at data as `graft fit` would read them: `graft doctor`.
 
-    Unreadable items, empty texts, missing labels, one class only, classes of one sample, labels in test but not
-    in train, too few samples for a split, exact copies across parts and inside them, copies with different labels, near
-    copies of pictures across parts (as given, or as `fit` would cut them), groups across parts, and everything the
-    readers noticed. Raises UsageError, SecurityError,
-    SetupError, and DataError only where nothing can be read at all, or where several labels were asked for by the
-    task's name and a row has nothing in one of their columns.
+    Found are unreadable items, rows without a label, exact and near copies (within and across parts, and those with
+    different labels), groups, names and times on both sides, columns that tell the label or are ids, label errors,
+    shortcuts, outliers, classes that are too small, out of balance or only in a later part, and too few samples.
+    What readers noticed besides is in `notes`.
+
+    `backbone` names the model whose frozen features are looked at: "auto" is the bundled one for texts and, for
+    pictures, one of the `zoo` folders; "none" is to do without. Raises UsageError, SecurityError, SetupError, and
+    DataError only where nothing can be read at all, or where several labels were asked for by the task's name and a
+    row has nothing in one of their columns.
     """
     voice = voice or Voice(quiet=True)
-    source, name = sources.resolve(data)
     asked = Recipe(
-        data=name, task=task, text=text, image=image, label=label, group=group, max_bad=1.0,
+        task=task, text=text, image=image, label=label, group=group, time=time, split=split, max_bad=1.0,
         drop_unlabelled=not task.endswith("multilabel"),  # there an empty cell is an answer, which must be counted
     )  # fmt: skip
+    source, name = sources.resolve(data)
+    asked = replace(asked, data=name)
+    chosen, read, places, column = _read(source, asked, voice)
+    assert chosen.answer is not None
+    fix = _notes.fix_command(name)
+    sizes = {k: len(v) for k, v in read.parts.items()}
+    found = Findings(name, chosen.name, sizes, notes=_notes.plain_notes(read.notes))
+    found.found += _notes.findings(read.notes, places, sum(sizes.values()), max_bad, name)
+    found.found += _copies.exact_findings(_copies.placed(read.parts), fix)
+    found.found += _leaks.times(read.parts, column)
+    found.found += _leaks.groups(read.parts)
+    found.found += _leaks.ids(read.parts, read.schema.get("columns", {}), chosen.outputs)
+    settled = _settle(chosen, read, asked, places, found)
+    net = _looks.choose(chosen.modality, backbone, zoo)
+    looks, said = _looks.take(read.parts, chosen.modality, net, chosen.schema or read.schema, device, voice)
+    found.notes.append(Note("found", said))
+    found.seen = Seen(read.parts, read.small, chosen.modality, looks, read.schema.get("columns", {}))
+    near = _copies.candidates(_copies.placed(read.parts), chosen.modality, read.small)
+    features = near.looks(looks, read.parts)
+    found.found += _copies.near_findings(near.pairs(features), fix, features is None)
+    if settled is not None:
+        moved = _moved(looks, read.parts, settled)
+        found.found = _more.merged(found.found, _more.found(settled, moved, chosen.labels, chosen.modality))
+    found.found = ordered(found.found)
+    return found
+
+
+def fix(found: Findings, out: str | Path, overwrite: bool = False) -> _mend.Left:
+    """Write a mended copy of what `examine` looked at: `graft doctor DATA --fix out/`; the data are not changed.
+
+    Left out are unreadable items, rows without a label and copies, as `doctor.json` there says; looked at again, the
+    copy shows no finding of these kinds. What leaving out cannot mend (shortcuts, balance, wrong labels) is only named.
+    Raises UsageError for data in memory, of the hub, or in arrays, and for an `out` that is not empty, but for an
+    earlier copy with `overwrite`; SetupError where it cannot be written: then nothing is left behind.
+    """
+    source = Path(found.source)
+    if found.seen is None or not source.exists():
+        raise UsageError(f"--fix writes a copy of files, and {found.source} is none; leave the rows out where they are")
+    seen = found.seen
+    return _mend.mend(
+        source, Path(out), found.found, seen.parts, seen.modality, seen.small, seen.looks, seen.columns, overwrite
+    )
+
+
+def _read(source: Any, asked: Recipe, voice: Voice) -> tuple[Task, samples.Found, dict[str, str], str]:
+    """(the task, what was read, the part of every row by id, the column of times)."""
     chosen, why = sources.task_for(source, asked)
-    voice.say(f"{name} -> {why}")
+    voice.say(f"{asked.data} -> {why}")
     opened = chosen.opened or readers.open_source(source, asked)
+    column = asked.time
+    hint = next((n.items[0] for n in opened.notes if n.about == TIMES), "")
+    if hint and "all" not in opened.rows:  # parts are given, so times change no split: they are only looked at
+        with contextlib.suppress(DataError):  # a cell without a time: then it is no column of times
+            opened, column = readers.open_source(source, replace(asked, time=hint)), hint
+    places = {r.id: part for part, rows in opened.rows.items() for r in rows}
     read = samples.read(source, asked, chosen.modality, None, opened)
-    found = Findings(name, chosen.name, {k: len(v) for k, v in read.parts.items()})
-    found.found += _from_notes(read.notes, found.sizes, max_bad)
-    found.found += _copies(read.parts)
-    found.found += _groups(read.parts)
-    labels = _labels(chosen, read.parts, read.schema, asked)
-    found.found += [*labels, *_split(chosen, read, not any(f.level == "refused" for f in labels))]
-    found.found.sort(key=lambda f: LEVELS.index(f.level))
-    return found
+    return chosen, read, places, column
 
 
-def _from_notes(notes: Sequence[Note], sizes: dict[str, int], max_bad: float) -> list[Finding]:
-    """What the readers noticed; unreadable items above the limit are what `fit` refuses."""
-    total, found = sum(sizes.values()), []
-    for n in notes:
-        if n.kind == "skipped" and ("unreadable" in n.text or "empty" in n.text):
-            share = len(n.items) / max(1, total + len(n.items))
-            level = "refused" if share > max_bad else "warning"
-            found.append(Finding(level, "unreadable", f"{n.text} ({share:.1%} of all)", n.items))
-        elif n.kind == "skipped" and "without a label" in n.text:
-            said = f"{len(n.items)} rows have no label; fill them, or --drop-unlabelled leaves them out"
-            found.append(Finding("refused", "unlabelled", said, n.items))
-        else:
-            level = "warning" if n.kind == "warning" else "note"
-            found.append(Finding(level, n.kind, n.text, n.items))
-    return found
-
-
-def _copies(parts: Parts) -> list[Finding]:
-    across: list[str] = []
-    inside: list[str] = []
-    torn: list[str] = []
-    first: dict[str, tuple[str, Sample]] = {}
-    for name in ("test", "valid", "train", "all"):
-        for s in parts.get(name, ()):
-            if not s.digest:
-                continue
-            if s.digest not in first:
-                first[s.digest] = (name, s)
-                continue
-            where, other = first[s.digest]
-            (inside if where == name else across).append(f"{s.id} = {other.id}")
-            if s.y != other.y:
-                torn.append(f"{s.id} is {s.y!r}, {other.id} is {other.y!r}")
-    found = []
-    if across:
-        said = f"{len(across)} exact copies stand in two parts; fit leaves the copy in train (then valid) out"
-        found.append(Finding("warning", "copies across parts", said, tuple(across)))
-    if inside:
-        said = f"{len(inside)} exact copies stand in one part; a split keeps them on one side"
-        found.append(Finding("note", "copies inside a part", said, tuple(inside)))
-    if torn:
-        said = f"{len(torn)} copies have another label than the first: one of the two is wrong"
-        found.append(Finding("warning", "contradictory labels", said, tuple(torn)))
-    return found
-
-
-def _split(task: Task, read: samples.Found, settled: bool) -> list[Finding]:
-    """Whether parts can be made of settled labels, and pictures that look or are called alike on two sides."""
-    assert task.answer is not None
-    parts = read.parts
-    try:
-        if settled:
-            parts, _ = arrange(parts, Recipe().seed, strata=task.answer.strata)
-    except DataError as e:
-        return [Finding("refused", "split", str(e))]
-    found = [Finding("warning", "near copies across parts", n.text, n.items) for n in _near.across(parts, read.hashes)]
-    if settled and task.modality == "picture" and "all" in read.parts and not any(s.group for s in read.parts["all"]):
-        found += [Finding("warning", "names across parts", n.text, n.items) for n in _names.shared(parts, made=True)]
-    return found
-
-
-def _groups(parts: Parts) -> list[Finding]:
-    held: dict[str, set[str]] = defaultdict(set)
-    for name, part in parts.items():
-        for s in part:
-            if s.group:
-                held[s.group].add(name)
-    torn = sorted(g for g, names in held.items() if len(names) > 1)
-    if not torn:
-        return []
-    said = f"{len(torn)} groups stand in more than one part: the score flatters"
-    return [Finding("warning", "groups across parts", said, tuple(torn))]
-
-
-def _labels(task: Task, parts: Parts, schema: dict[str, Any], asked: Recipe) -> list[Finding]:
-    """What settling the labels would say or refuse."""
+def _settle(
+    task: Task, read: samples.Found, asked: Recipe, places: Mapping[str, str], found: Findings
+) -> dict[str, list[Sample]] | None:
+    """Settle labels and split as `fit` would; train, valid and test, or None where it would refuse."""
     assert task.answer is not None
     notes: list[Note] = []
-    found: list[Finding] = []
+    schema = dict(read.schema)
+    columns = f"--label NAME, if {found.source} has another column"
     try:
-        task.answer.settle(parts, notes, asked, dict(schema))
+        task.labels = task.answer.settle(read.parts, notes, asked, schema)
     except DataError as e:
-        found.append(Finding("refused", "labels", str(e)))
-    found += [Finding("warning" if n.kind == "warning" else "note", n.kind, n.text, n.items) for n in notes]
-    if task.outputs == "classes":
-        sizes = Counter(s.y for part in parts.values() for s in part)
-        shown = ", ".join(f"{k}: {n}" for k, n in sizes.most_common(10)) + (" ..." if len(sizes) > 10 else "")
-        found.append(Finding("note", "classes", f"{len(sizes)} classes ({shown})"))
+        few = len({str(s.y) for s in read.parts.get("train") or [s for p in read.parts.values() for s in p]}) < 2
+        kind, effect = ("class_one", "nothing can be learned") if few else ("label_refused", "fit refuses these labels")
+        found.found.append(Finding(kind, "error", str(e), (), effect, columns if few else str(e).rpartition("; ")[2]))
+    found.notes += _notes.plain_notes(notes)
+    found.found += _notes.findings(notes, places, 0, None, found.source)
+    if any(f.kind in ("class_one", "label_refused") for f in found.found):
+        return None
+    try:
+        arranged, more = arrange(read.parts, Recipe().seed, strata=task.answer.strata)
+    except DataError as e:
+        said = Finding("class_few", "error", str(e), (), "there is nothing to test on", "give more samples")
+        found.found.append(said)
+        return None
+    made = "all" in read.parts
+    if made and task.modality == "picture" and not any(s.group for s in read.parts["all"]):
+        more += _names.shared(arranged, made=True)
+    found.notes += _notes.plain_notes(more)
+    here = [n for n in more if n.about != "leak_group" or made]  # of given parts, `_leaks.groups` says more
+    found.found += _notes.findings(here, places, 0, None, found.source)
+    return arranged
+
+
+def _moved(
+    looks: Mapping[str, torch.Tensor], read: Parts, arranged: Mapping[str, Sequence[Sample]]
+) -> dict[str, torch.Tensor]:
+    """Features by part as `fit` cuts them, from those of the parts as they were read."""
+    at = {id(s): (part, i) for part, rows in read.items() if part in looks for i, s in enumerate(rows)}
+    found = {}
+    for part, rows in arranged.items():
+        if rows and all(id(s) in at for s in rows):
+            where = [at[id(s)] for s in rows]
+            found[part] = torch.stack([looks[p][i] for p, i in where])
     return found
+
+
+# ---------------------------------------------------------------------------------------- for a fit
+
+
+@dataclass(frozen=True)
+class Before:
+    """What can be found without features, and near copies that features may decide on."""
+
+    findings: list[Finding]
+    near: _copies.Candidates
+    modality: str
+    fix: str
+
+
+def before(
+    given: Parts,
+    cut: Mapping[str, Sequence[Sample]],
+    notes: Sequence[Note],
+    small: Mapping[str, bytes | None],
+    modality: str,
+    data: str = "",
+) -> Before:
+    """What `fit` can say from what it has read already: no item is opened, nothing goes through a network.
+
+    `given` are the parts as they were read, exact copies still in them; `cut` those that `fit` works with (train,
+    valid, test); `small` are thumbnails by sample id (none for texts).
+    """
+    fix = _notes.fix_command(data)
+    places = {s.id: part for part, rows in (*given.items(), *cut.items()) for s in rows}
+    found = _notes.findings(notes, places, 0, None, data)
+    found = _more.merged(found, [*_leaks.groups(given), *_leaks.times(given)])
+    found += _copies.exact_findings(_copies.placed(given), fix)
+    near = _copies.candidates(_copies.placed(cut), modality, small)
+    found += _copies.near_findings(near.pairs(), fix, True)
+    return Before(ordered(found), near, modality, fix)
+
+
+def after(
+    first: Before,
+    cut: Mapping[str, list[Sample]],
+    looks: Mapping[str, torch.Tensor],
+    labels: Sequence[str],
+) -> list[Finding]:
+    """All findings, once features [n, d] of the parts are at hand: near copies are told anew, by both.
+
+    `cut` are the parts that `before` was given; `looks` may lack some of them, and near copies are then those of
+    `before`.
+    """
+    found = list(first.findings)
+    features = first.near.looks(looks, cut)
+    if features is not None:
+        found = [f for f in found if not f.kind.startswith("duplicate_near")]
+        found += _copies.near_findings(first.near.pairs(features), first.fix, False)
+    return ordered(_more.merged(found, _more.found(cut, looks, labels, first.modality)))

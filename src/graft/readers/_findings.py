@@ -43,15 +43,15 @@ def notes(
         *_depth(found, white, fixed),
         *_frames(found),
         _about(found, lambda f: _is_odd(f), f"pictures have a side under {SMALL} pixels or are over {LONG} times as "
-               "long as wide"),
-        _about(found, lambda f: f.look.blank, "pictures are of one colour throughout"),
+               "long as wide", about="outlier_size"),
+        _about(found, lambda f: f.look.blank, "pictures are of one colour throughout", about="outlier_blank"),
     ]  # fmt: skip
     return [n for n in (*said, *_copies(samples), *_lost(rows, samples)) if n is not None]
 
 
-def _about(found: Sequence[Found], which: Callable[[Found], bool], text: str, kind: str = "warning") -> Note | None:
+def _about(found: Sequence[Found], which: Callable[[Found], bool], text: str, about: str = "") -> Note | None:
     items = tuple(f.id for f in found if which(f))
-    return Note(kind, f"{len(items)} {text}", items) if items else None
+    return Note("warning", f"{len(items)} {text}", items, about) if items else None
 
 
 def _is_odd(f: Found) -> bool:
@@ -84,7 +84,8 @@ def _cmyk(found: Sequence[Found]) -> list[Note | None]:
     many = [y for y, n in per_class.items() if n > CMYK * sizes[y]]
     where = f", over {CMYK:.0%} of {len(many)} classes" if many else ""
     items = tuple(f.id for f in mine)
-    return [Note("warning" if many else "found", f"{len(mine)} CMYK pictures were converted to RGB{where}", items)]
+    said = f"{len(mine)} CMYK pictures were converted to RGB{where}"
+    return [Note("warning", said, items, "shortcut_cmyk") if many else Note("found", said, items)]
 
 
 def _depth(found: Sequence[Found], white: int | None, fixed: bool) -> list[Note | None]:
@@ -126,9 +127,11 @@ def _copies(samples: Mapping[str, Sequence[Sample]]) -> list[Note]:
                 other.append(f"{rival.id} ({rival.y}) = {s.id} ({s.y})")
     found = []
     if same:
-        found.append(Note("warning", f"{len(same)} exact copies of another picture of their class", tuple(same)))
+        said = f"{len(same)} exact copies of another picture of their class"
+        found.append(Note("warning", said, tuple(same), "duplicate"))
     if other:
-        found.append(Note("warning", f"{len(other)} exact copies of a picture with another label", tuple(other)))
+        said = f"{len(other)} exact copies of a picture with another label"
+        found.append(Note("warning", said, tuple(other), "duplicate"))
     return found
 
 
@@ -140,5 +143,6 @@ def _lost(rows: Mapping[str, Sequence[Row]], samples: Mapping[str, Sequence[Samp
         all_of_them = {str(r.y) for r in listed if r.y is not None}
         gone = sorted(all_of_them - kept)
         if gone and 2 * len(all_of_them) <= len(listed):
-            found.append(Note("warning", f"every picture of these classes in {part} is unreadable", tuple(gone)))
+            said = f"every picture of these classes in {part} is unreadable"
+            found.append(Note("warning", said, tuple(gone), "class_unreadable"))
     return found

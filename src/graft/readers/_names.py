@@ -68,7 +68,7 @@ def shared(rows: Mapping[str, Sequence[Row] | Sequence[Sample]], made: bool = Fa
         f"{len(telling)} names share their start across parts ({some(sorted(telling), 3)}): one patient, scene or user "
         "on both sides flatters the test; --group prefix, or a table with --group COLUMN, keeps them together"
     )
-    return [Note("warning", text, items)]
+    return [Note("warning", text, items, "leak_names")]
 
 
 def _tells(token: str, share: float, of_a_class: float, plain: int) -> bool:

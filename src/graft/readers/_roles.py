@@ -30,6 +30,8 @@ GROUP_NAMES = (
 _GROUPS_OF_PICTURES = ("subject", "session", "scene", "scene_id")  # of a text, these may be what it is about
 SPLIT_NAMES = ("split", "fold", "partition", "subset", "set")
 EXTRAS = ("group", "domain", "time", "split")
+TIMES = "time"
+"""What a note is about that names a column which looks like times, in `items`."""
 _BITS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
@@ -60,7 +62,7 @@ class _Search:
     bases: Sequence[Path]
     task: str
     chosen: list[tuple[str, Choice]] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)
+    hints: list[Note] = field(default_factory=list)
 
     def free(self) -> dict[str, list[str | None]]:
         """The text columns that nothing has taken, and that nobody asked for as something else."""
@@ -226,7 +228,8 @@ def _hint_at_text(search: _Search, image: Choice) -> None:
     except DataError:
         return
     if not _paths.locate(search.table.columns[other.name], search.bases).found:
-        search.hints.append(f"{other.name!r} looks like text: --text NAME reads it instead of the pictures")
+        said = f"{other.name!r} looks like text: --text NAME reads it instead of the pictures"
+        search.hints.append(Note("found", said))
 
 
 # ------------------------------------------------------------------- group, domain, time and split
@@ -236,7 +239,8 @@ def _extra(search: _Search, role: str, modality: str) -> Choice | None:
     if role == "time":
         for column, cells in search.free().items():
             if _times.looks_like_times(column, cells):
-                search.hints.append(f"{column!r} looks like times: --time NAME makes the latest samples the test part")
+                said = f"{column!r} looks like times: --time NAME makes the latest samples the test part"
+                search.hints.append(Note("found", said, (column,), TIMES))
         return None
     names = {
         "group": GROUP_NAMES + (_GROUPS_OF_PICTURES if modality == "picture" else ()),
@@ -288,4 +292,4 @@ def _notes(search: _Search, label: Choice | None) -> tuple[Note, ...]:
         found.append(
             Note("assumed", f"equal values of {groups[0]!r} stay on one side of a split: --group NAME changes it")
         )
-    return (*found, *(Note("found", hint) for hint in search.hints))
+    return (*found, *search.hints)

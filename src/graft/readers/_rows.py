@@ -64,7 +64,8 @@ def build(parts: dict[str, list[Placed]], roles: Roles, labels: bool, asked: Rec
                 f"{len(sink.unlabelled)} rows have no label in {column!r}: {some(sink.unlabelled)}; fill or remove "
                 f"them, or leave them out with --drop-unlabelled{or_none}"
             )
-        notes.append(Note("skipped", f"{len(sink.unlabelled)} rows without a label left out", tuple(sink.unlabelled)))
+        said = f"{len(sink.unlabelled)} rows without a label left out"
+        notes.append(Note("skipped", said, tuple(sink.unlabelled), "label_missing"))
     order = [p for p in ("train", "valid", "test", "all") if sink.rows.get(p)]
     if "split" in roles.extras:
         sizes = ", ".join(f"{len(sink.rows[p])} {p}" for p in order)

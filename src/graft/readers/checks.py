@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graft._dhash import dhash, near
 from graft.data import Note, Sample
 from graft.errors import DataError, UsageError
 from graft.pictures import Look, PictureFile, look_each
 from graft.readers import Row, _findings
 from graft.recipe import Recipe
-
-__all__ = ["Checked", "check", "dhash", "near"]
 
 FRAMES = ("first", "all")
 FULL = 65535  # white of 16-bit pictures where the data set that was learnt from had none
@@ -28,7 +25,7 @@ class Checked:
 
     `bad` names the others, each "NAME (reason)". `schema` is what decoding needs to know of the whole data set, in
     plain values that a run keeps: `channels` (3, or the number of bands), `white` (the value of 16-bit pictures that
-    becomes 255, or None), `frames` ("first" or "all"). `hashes` has the difference hash of every sample by its
+    becomes 255, or None), `frames` ("first" or "all"). `small` has the thumbnail of every sample by its
     id, None where a picture shows too little to have one.
     """
 
@@ -36,7 +33,7 @@ class Checked:
     bad: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     schema: dict[str, Any] = field(default_factory=dict)
-    hashes: dict[str, int | None] = field(default_factory=dict)
+    small: dict[str, bytes | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def check(
     schema: Mapping[str, Any] | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> Checked:
-    """Decode every picture once, in threads, keeping digests and hashes but no pixels.
+    """Decode every picture once, in threads, keeping digests and thumbnails but no pixels.
 
     `asked.frames` is "first", a file's first page, or "all", a sample each, with the ids FILE#1, FILE#2, ... and
     the file for their group. `schema` is that of a finished run, whose channels, white and frames then hold and are not
@@ -95,7 +92,7 @@ def check(
         bad,
         _findings.notes(rows, found, samples, white, "white" in known),
         {**known, "channels": channels, "white": white, "frames": frames},
-        {f.id: f.look.hash for f in found},
+        {f.id: f.look.small for f in found},
     )
 
 

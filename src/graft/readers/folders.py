@@ -278,7 +278,8 @@ def _empty(root: Path, layout: _Layout, labels: set[str]) -> list[Note]:
     known = tuple(shown("/".join(f)) for f in empty if _label(f[-1]) in labels)
     notes = []
     if unknown:
-        notes.append(Note("warning", f"{len(unknown)} class folders hold no picture and are no class", unknown))
+        said = f"{len(unknown)} class folders hold no picture and are no class"
+        notes.append(Note("warning", said, unknown, "class_empty"))
     if known:
         notes.append(Note("warning", f"{len(known)} folders of classes found elsewhere hold no picture", known))
     return notes

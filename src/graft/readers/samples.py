@@ -25,7 +25,7 @@ class Found:
     parts: Parts
     notes: list[Note]
     schema: dict[str, Any] = field(default_factory=dict)
-    hashes: dict[str, int | None] = field(default_factory=dict)  # difference hashes of pictures; None: blank
+    small: dict[str, bytes | None] = field(default_factory=dict)  # thumbnails of pictures by id; None: blank
 
 
 def read(
@@ -38,7 +38,7 @@ def read(
         raise UsageError(f"{asked.data or 'the data'}: holds a {opened.modality} a row, and --task wants a {modality}")
     notes = list(opened.notes)
     _refuse_unlabelled(opened, asked, notes)
-    parts, bad, more, facts, hashes = _checked(opened, asked, known)
+    parts, bad, more, facts, small = _checked(opened, asked, known)
     total = sum(len(rows) for rows in opened.rows.values()) + len(opened.bad)
     what = "unreadable pictures" if modality == "picture" else "empty texts"
     notes += more
@@ -49,7 +49,7 @@ def read(
     separator = known.get("separator") or separator_of(opened)
     if separator:
         facts["separator"] = separator
-    return Found(parts, notes, facts, hashes)
+    return Found(parts, notes, facts, small)
 
 
 def separator_of(opened: Opened) -> str:
@@ -78,7 +78,7 @@ def _refuse_unlabelled(opened: Opened, asked: Recipe, notes: list[Note]) -> None
         )
     for rows in opened.rows.values():
         rows[:] = [r for r in rows if r.y is not None and r.y != ""]
-    notes.append(Note("skipped", f"{len(bare)} rows without a label were left out", tuple(bare)))
+    notes.append(Note("skipped", f"{len(bare)} rows without a label were left out", tuple(bare), "label_missing"))
 
 
 def refuse_bad(bad: list[str], total: int, share: float, what: str, notes: list[Note]) -> None:
@@ -90,18 +90,18 @@ def refuse_bad(bad: list[str], total: int, share: float, what: str, notes: list[
             f"{len(bad)} of {total} are {what}, above --max-bad {share:g}: {some(bad)}; "
             f"mend or remove them, or allow them with --max-bad {min(1.0, len(bad) / total + 0.001):.3f}"
         )
-    notes.append(Note("skipped", f"{len(bad)} {what} left out", tuple(bad)))
+    notes.append(Note("skipped", f"{len(bad)} {what} left out", tuple(bad), "unreadable"))
 
 
 def _checked(
     opened: Opened, asked: Recipe, schema: Mapping[str, Any]
-) -> tuple[Parts, list[str], list[Note], dict[str, Any], dict[str, int | None]]:
-    """(samples by part, bad items, notes, facts of the data set, difference hashes) of opened rows."""
+) -> tuple[Parts, list[str], list[Note], dict[str, Any], dict[str, bytes | None]]:
+    """(samples by part, bad items, notes, facts of the data set, thumbnails) of opened rows."""
     if opened.modality == "picture":
         from graft.readers import checks
 
         done = checks.check(opened.rows, asked, schema)
-        return done.samples, done.bad, done.notes, done.schema, done.hashes
+        return done.samples, done.bad, done.notes, done.schema, done.small
     parts: Parts = {}
     bad: list[str] = []
     mended: list[str] = []

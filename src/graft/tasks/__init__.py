@@ -54,8 +54,8 @@ class Task:
     schema: Any = None
     opened: Opened | None = None
     """What recognising the source already read of it."""
-    hashes: Mapping[str, int | None] = MappingProxyType({})
-    """Difference hashes of the pictures that `parts` read, by sample id."""
+    small: Mapping[str, bytes | None] = MappingProxyType({})
+    """Thumbnails of the pictures that `parts` read, by sample id."""
     measures: tuple[str, ...] = ()
     """What is measured, the deciding one first; empty: the usual ones of the kind."""
 
@@ -73,7 +73,7 @@ class Task:
         found = samples.read(source, recipe, self.modality, self.schema, opened)
         # What a run was trained with stands; data read later only add what it does not say.
         self.schema = {**found.schema, **(self.schema or {})} if self.measures else {**found.schema}
-        self.hashes = found.hashes
+        self.small = found.small
         return found.parts, found.notes
 
     def read(self, source: Any, recipe: Recipe) -> Data:
@@ -88,10 +88,10 @@ class Task:
         self.schema["measure"] = measures.parse(self.measures[0], answer.kind, self.labels).plain()
         arranged, more = arrange(parts, recipe.seed, strata=answer.strata)
         answer.after_split(arranged["train"], self.schema)
-        notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.hashes)]
+        notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.small)]
         if self.modality == "picture" and "all" in parts and not any(s.group for s in parts["all"]):
             notes += _names.shared(arranged, made=True)
-        self.hashes = {}  # a hundred thousand of them are no small thing to keep
+        self.small = {}  # a hundred thousand of them are no small thing to keep
         train = scale_weights(arranged["train"])
         return Data(train, arranged["valid"], arranged["test"], labels=self.labels, schema=self.schema, notes=notes)
 
@@ -221,6 +221,5 @@ def _left_empty(task: Task, train: Sequence[Sample]) -> list[Note]:
     if task.outputs != "classes":
         return []
     missing = sorted(set(task.labels) - {s.y for s in train})
-    return (
-        [Note("warning", f"{len(missing)} classes have no sample left to train on", tuple(missing))] if missing else []
-    )
+    said = f"{len(missing)} classes have no sample left to train on"
+    return [Note("warning", said, tuple(missing), "class_empty")] if missing else []

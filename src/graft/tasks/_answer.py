@@ -98,4 +98,5 @@ def alike(labels: Sequence[str]) -> list[Note]:
     for label in labels:
         folded.setdefault(label.casefold(), []).append(label)
     twins = tuple(" / ".join(group) for group in folded.values() if len(group) > 1)
-    return [Note("warning", f"{len(twins)} labels differ in case alone and stay apart", twins)] if twins else []
+    said = f"{len(twins)} labels differ in case alone and stay apart"
+    return [Note("warning", said, twins, "label_case")] if twins else []

@@ -93,4 +93,4 @@ def _imbalance(parts: Parts, notes: list[Note]) -> None:
             f"answering {most!r} is right {share:.1%} of the time (--measure balanced_accuracy or macro_f1 counts "
             "classes alike)"
         )
-        notes.append(Note("warning", said))
+        notes.append(Note("warning", said, about="class_imbalance"))

@@ -43,11 +43,17 @@ class Labels(Answer):
         never_apart = sorted(k for k, n in counts.items() if n == len(train))
         if never_apart:
             notes.append(
-                Note("warning", f"{len(never_apart)} labels hold for every training sample", tuple(never_apart))
+                Note(
+                    "warning",
+                    f"{len(never_apart)} labels hold for every training sample",
+                    tuple(never_apart),
+                    "class_always",
+                )
             )
         rare = sorted(k for k, n in counts.items() if n < 3)
         if rare:
-            notes.append(Note("warning", f"{len(rare)} labels hold for fewer than three training samples", tuple(rare)))
+            said = f"{len(rare)} labels hold for fewer than three training samples"
+            notes.append(Note("warning", said, tuple(rare), "class_rare"))
         mean = sum(counts.values()) / len(train)
         notes.append(Note("found", f"{len(counts)} labels, {mean:.2f} of them a sample on average"))
         notes += alike(sorted(counts))
