@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft import arms as running
 from graft import (
+    checkup,
     floors,
     forgetting,
     hub,
@@ -87,6 +88,7 @@ def fit(
     long_texts: str = "head",
     keep: str | Path = "",
     max_drop: float = 0.05,
+    strict: bool = False,
     tensorboard: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -99,6 +101,7 @@ def fit(
     `budget` (seconds, or "5m"). `evidence` says how far the controls without pretrained knowledge go: off, quick (a
     fifth of the rungs' time or steps), full. `measure` decides between rungs. `out` is the run folder. `keep` names
     data of an earlier task: what the model lost on them is measured, and flagged above `max_drop` (`graft.forgetting`).
+    With `strict` data in which the doctor finds anything are refused.
 
     Raises UsageError, DataError, SetupError, SecurityError; each says what to do.
     """
@@ -107,7 +110,7 @@ def fit(
         "precision": precision,
         "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain, "time": time,
         "split": split, "max_bad": max_bad, "unknown": unknown, "drop_unlabelled": drop_unlabelled, "frames": frames,
-        "long_texts": long_texts, "keep": str(keep), "max_drop": max_drop,
+        "long_texts": long_texts, "keep": str(keep), "max_drop": max_drop, "strict": strict,
     }  # fmt: skip
     request = Request(
         data, given, recipe, set, budget, out, zoo, architecture, resume, overwrite, break_lock, plugins, tensorboard
@@ -178,14 +181,17 @@ def _work(s: Session, request: Request, out: Path) -> None:
     _pin(s)
     _tell_notes(s.origin().notes(s.data.train), s)
     seen = _seen_before(s)
+    if s.recipe.strict:
+        s.timed("doctor", lambda: checkup.refuse(s))
     arms, left_out = ladder.climb(s)
-    s.data.notes += s.timed("suspects", lambda: ladder.suspects(s, arms))
+    findings = s.timed("doctor", lambda: checkup.look(s))
     shown = gather(s, arms)
     beside = {shown.chosen, *(r.name for r in ladder.control_rungs())}  # their weights lie with the model's
     others = _keep_rungs(s, [a for a in arms if a.name not in beside])
     model = running.model_of(s, shown.arms[shown.chosen])
     carried = _carried(s, _moved(s, shown, model), kept)
     said = s.timed("report", lambda: outcome.report(s, arms, shown, ranked, left_out, out.resolve())) | carried
+    said["doctor"] = {"findings": [f.plain() for f in findings]}
     import pyarrow.parquet as pq
 
     pq.write_table(outcome.predictions(s, shown), s.folder / "predictions.parquet")

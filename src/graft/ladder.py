@@ -14,12 +14,11 @@ from graft import arms as running
 from graft import defaults, evaluate, features, recipe, train
 from graft._wording import interval, is_percent, number
 from graft.arms import BALANCED, Arm
-from graft.data import Note, Sample
+from graft.data import Sample
 from graft.evaluate import Paired
 from graft.loading import length
 from graft.recipe import Rung, Stage
 from graft.session import Session
-from graft.suspects import likely_wrong
 from graft.tasks import Task
 
 ALPHA = 0.05  # one-sided level at which a costlier rung counts as better
@@ -223,14 +222,3 @@ def speed_of(s: Session, stage: Stage, start: str = "pretrained") -> tuple[float
     began = time.monotonic()
     model.predict(some, s.task)
     return 1.1 * sum(steps) / len(steps), (time.monotonic() - began) / len(some)
-
-
-def suspects(s: Session, arms: Sequence[Arm]) -> list[Note]:
-    """Training labels that a probe contradicts, on the samples whose frozen features are at hand anyway."""
-    frozen = next((a for a in arms if a.frozen and a.stages), None)
-    if frozen is None or s.task.outputs != "classes":
-        return []
-    data = train.limited(s.data, frozen.stages[0], s.recipe.seed)
-    table = features.extract(s.origin(), data.train, precision=s.precision())
-    y = s.task.collate([s.task.target(x, None) for x in data.train])
-    return likely_wrong(table.pooled, y, data.train, s.task.labels)

@@ -141,6 +141,7 @@ class Recipe:
     long_texts: str = field(default="head", metadata=note("of a text with too many tokens: head, or head_tail"))
     frames: str = field(default="first", metadata=note("of a picture of several pages: first, or all, each a sample"))
     keep: str = field(default="", metadata=note("data of an earlier task, on which the drop is measured"))
+    strict: bool = field(default=False, metadata=note("refuse data in which the doctor finds anything"))
     max_drop: float = field(
         default=0.05, metadata=note("drop on these, in their measure, above which a run is flagged")
     )

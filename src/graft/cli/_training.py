@@ -87,6 +87,7 @@ def fit(
     long_texts: Annotated[str, typer.Option(help="Of too long texts, keep the head, or head_tail.")] = "head",
     keep: Keep = "",
     max_drop: MaxDrop = 0.05,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse data in which the doctor finds anything.")] = False,
     plugin: Plugin = [],  # noqa: B006
     tensorboard: Annotated[
         str, typer.Option(help="Also write TensorBoard event files there.", metavar="DIR", show_default=False)
@@ -108,7 +109,7 @@ def fit(
             "task": task, "text": text, "image": image, "label": label, "group": group, "domain": domain,
             "time": time_, "split": split, "max_bad": max_bad, "unknown": unknown,
             "drop_unlabelled": drop_unlabelled, "frames": frames, "long_texts": long_texts,
-            "keep": keep, "max_drop": max_drop,
+            "keep": keep, "max_drop": max_drop, "strict": strict,
         }  # fmt: skip
         request = Request(
             data, given, recipe or None, set, budget or None, out or None, zoo or None, architecture, resume,

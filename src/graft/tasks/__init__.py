@@ -17,6 +17,7 @@ from graft.errors import DataError, some
 from graft.measures import Chosen
 
 if TYPE_CHECKING:
+    from graft.doctor import Before
     from graft.model import Backbone, Batch, Output
     from graft.readers import Opened
     from graft.recipe import Recipe
@@ -56,6 +57,8 @@ class Task:
     """What recognising the source already read of it."""
     small: Mapping[str, bytes | None] = MappingProxyType({})
     """Thumbnails of the pictures that `parts` read, by sample id."""
+    examined: Before | None = None
+    """What the doctor found in the data as they were read, and near copies that features may decide on."""
     measures: tuple[str, ...] = ()
     """What is measured, the deciding one first; empty: the usual ones of the kind."""
 
@@ -78,6 +81,7 @@ class Task:
 
     def read(self, source: Any, recipe: Recipe) -> Data:
         """Read and split the source, and keep its labels and schema. Raises DataError."""
+        from graft import doctor
         from graft.readers import _names, _near
 
         answer = self._needs_answer()
@@ -91,6 +95,7 @@ class Task:
         notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.small)]
         if self.modality == "picture" and "all" in parts and not any(s.group for s in parts["all"]):
             notes += _names.shared(arranged, made=True)
+        self.examined = doctor.before(parts, arranged, notes, self.small, self.modality, recipe.data)
         self.small = {}  # a hundred thousand of them are no small thing to keep
         train = scale_weights(arranged["train"])
         return Data(train, arranged["valid"], arranged["test"], labels=self.labels, schema=self.schema, notes=notes)
