@@ -42,7 +42,6 @@ from graft.voice import Voice
 from graft.workplace import Workplace
 
 RANK_SHARE = 0.3  # of the budget, at most, for choosing the backbone
-LAYERS_SHARE = 0.03  # of the budget, about, for the report by layer
 KEEP_SHARE = 0.1  # of the budget, about, for what was forgotten, where that is asked
 if TYPE_CHECKING:
     from graft.board import Board
@@ -239,7 +238,7 @@ def _moved(s: Session, shown: Evidence, model: Model) -> Backbone | None:
 def _carried(s: Session, tuned: Backbone | None, kept: forgetting.Kept | None) -> dict[str, Any]:
     """The report's `layers` and `forgetting`, measured once; `tuned` None: the backbone was kept as it is."""
     origin, seed, how = s.origin(), s.recipe.seed, s.precision()
-    seconds = None if s.clock.budget is None else LAYERS_SHARE * s.clock.budget
+    seconds = None if s.clock.budget is None else ladder.LAYERS_SHARE * s.clock.budget
 
     def by_layer() -> dict[str, Any]:
         samples, learned = layers.sample(s.data, s.task, seed)
@@ -248,8 +247,11 @@ def _carried(s: Session, tuned: Backbone | None, kept: forgetting.Kept | None) -
                 origin, tuned, samples, s.task, learned=learned, seed=seed, seconds=seconds, precision=how, tick=tick
             )
 
-    said = {"layers": s.timed("layers", lambda: s.decisions.once("layers", by_layer))}
-    s.voice.say(f"  {said['layers']['sentence']}")
+    still = {"kind": "frozen", "n": 0, "stages": []}
+    said: dict[str, Any] = {"layers": {**still, "sentence": layers.sentence(still)}}
+    if tuned is not None or s.recipe.evidence == "full":  # of a frozen backbone it shows the probe by depth alone
+        said["layers"] = s.timed("layers", lambda: s.decisions.once("layers", by_layer))
+        s.voice.say(f"  {said['layers']['sentence']}")
     if kept is None:
         return said
 

@@ -26,6 +26,7 @@ FEWEST_STEPS = 24  # a training rung that cannot make so many is not started
 LOOK_SHARE = 0.4  # of what is left, at most, for frozen features
 FEWEST_LOOKED_AT = 200  # training samples, however slow the machine
 EVIDENCE_SHARE = 0.3  # of the time before them, at most, for quick controls: under a quarter of a run
+LAYERS_SHARE = 0.03  # of the budget, about, for the report by layer
 REPORT_SECONDS = 8.0  # kept back for measuring and writing at the end
 IMBALANCE = 3  # of the largest class to the smallest, from which counting classes alike is tried
 LADDER = ("nearest_neighbour", "probe", "finetune", "probe > finetune")
@@ -156,6 +157,7 @@ def _room(s: Session, end: float) -> float:
 
     The controls take a share of the time spent before them; full ones train as long as a rung does.
     """
+    end += LAYERS_SHARE * (s.clock.budget or 0.0)
     left, spent = s.clock.left() - end, s.clock.spent()
     if s.recipe.evidence == "full":
         return left / 2
