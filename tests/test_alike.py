@@ -145,15 +145,15 @@ def test_small_edits_are_found_and_other_texts_are_not(edit: Callable[[str], str
     assert pairs([*LINES, *(edit(t) for t in LINES[:10])]) == [(i, 60 + i) for i in range(10)]
 
 
-def test_shares_of_shingles_are_those_of_sets() -> None:
-    texts = ["one two three four", "one two three five", "one two three four five"]
+def test_the_likeness_is_the_share_of_shingles_by_rarity() -> None:
+    texts = ["one two three four", "one two three five", "one two three four five", "nothing of this is like them"]
     a, b, like = _texts.candidates(texts)
-    of, shingles = _texts._shingles([_texts.plain(t) for t in texts])
-    plain, _ = _texts._jaccard(of, shingles, 3, a, b)
-    for i, j, share in zip(a.tolist(), b.tolist(), plain.tolist(), strict=True):
-        x, y = ({f" {texts[k]} "[p : p + 4] for p in range(len(texts[k]) - 1)} for k in (i, j))
-        assert share == pytest.approx(len(x & y) / len(x | y))
-    assert len(a) == 3 and ((like > 0) & (like <= 1)).all()
+    sets = [{f" {t} "[p : p + 4] for p in range(len(t) - 1)} for t in texts]
+    rarity = {g: np.log(5 / sum(g in s for s in sets)) for s in sets for g in s}
+    assert {(0, 2)} <= set(zip(a.tolist(), b.tolist(), strict=True)) and 3 not in {*a.tolist(), *b.tolist()}
+    for i, j, share in zip(a.tolist(), b.tolist(), like.tolist(), strict=True):
+        both, either = (sum(rarity[g] for g in s) for s in (sets[i] & sets[j], sets[i] | sets[j]))
+        assert share == pytest.approx(both / either, rel=1e-4)
 
 
 def test_what_all_texts_share_counts_little() -> None:

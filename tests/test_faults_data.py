@@ -75,7 +75,7 @@ def by_doctor(data: Path, *parts: str) -> tuple[int, list[str]]:
         return said.code, ["error"] if all(p in said.err for p in parts) else []
     told = json.loads(said.out)
     assert (said.code == 3) == bool(told["findings"])
-    listed = [(f["severity"], f["text"], [i["id"] for i in f["items"]]) for f in told["findings"]]
+    listed = [(f["severity"], f["text"], [f"{i['id']} ~ {i['with']}" for i in f["items"]]) for f in told["findings"]]
     listed += [(n["kind"], n["text"], n["items"]) for n in told["notes"]]
     return said.code, [level for level, text, items in listed if all(p in f"{text} {', '.join(items)}" for p in parts)]
 

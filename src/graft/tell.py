@@ -130,7 +130,9 @@ def findings(found: Findings) -> Any:
     for f in found.found:
         style = "bold red" if f.severity == "error" else "yellow"
         table.add_row(Text(f.kind), Text(f.severity, style=style), f"{f.count:,}", _finding(f))
-    told = [Text(f"note: {clean(n.text)}{_first(n.items)}", style="dim") for n in found.notes]
+    told = [
+        Text(f"note: {clean(n.text)}{_first(n.items)}", style="dim") for n in found.notes if n.about != "unreadable"
+    ]
     sizes = ", ".join(f"{n:,} {'items' if part == 'all' else part}" for part, n in found.sizes.items())
     if not found.found:
         return Group(*told, Text(f"{sizes}: nothing was found; fit would take these data", style="bold"))
@@ -145,7 +147,8 @@ def _finding(f: Finding) -> Any:
     from rich.text import Text
 
     shown = [f"{i.id} = {i.other}" if i.other else i.id for i in f.items]
-    text = Text(clean(f.text) + (_first(shown) if shown else ""))
+    named = bool(shown) and shown[0] in f.text  # with its reason
+    text = Text(clean(f.text) + ("" if named else _first(shown)))
     if f.effect:
         text.append(f"\n{clean(f.effect)}", style="dim")
     if f.fix:

@@ -112,7 +112,7 @@ def examine(
     found.seen = Seen(read.parts, read.small, chosen.modality, looks, read.schema.get("columns", {}))
     near = _copies.candidates(_copies.placed(read.parts), chosen.modality, read.small)
     features = near.looks(looks, read.parts)
-    found.found += _copies.near_findings(near.pairs(features), fix, features is None)
+    found.found += _copies.near_findings(near.pairs(features), fix, features is None, chosen.modality)
     if settled is not None:
         moved = _moved(looks, read.parts, settled)
         found.found = _more.merged(found.found, _more.found(settled, moved, chosen.labels, chosen.modality))
@@ -230,7 +230,7 @@ def before(
     found = _more.merged(found, [*_leaks.groups(given), *_leaks.times(given)])
     found += _copies.exact_findings(_copies.placed(given), fix)
     near = _copies.candidates(_copies.placed(cut), modality, small)
-    found += _copies.near_findings(near.pairs(), fix, True)
+    found += _copies.near_findings(near.pairs(), fix, True, modality)
     return Before(ordered(found), near, modality, fix)
 
 
@@ -249,5 +249,5 @@ def after(
     features = first.near.looks(looks, cut)
     if features is not None:
         found = [f for f in found if not f.kind.startswith("duplicate_near")]
-        found += _copies.near_findings(first.near.pairs(features), first.fix, False)
+        found += _copies.near_findings(first.near.pairs(features), first.fix, False, first.modality)
     return ordered(_more.merged(found, _more.found(cut, looks, labels, first.modality)))

@@ -103,13 +103,14 @@ def exact_findings(rows: Sequence[Placed], fix: str) -> list[Finding]:
     return [f for f in said if f is not None]
 
 
-def near_findings(pairs: Sequence[tuple[Placed, Placed]], fix: str, hashes_alone: bool) -> list[Finding]:
+def near_findings(pairs: Sequence[tuple[Placed, Placed]], fix: str, hashes_alone: bool, modality: str) -> list[Finding]:
     """Near copies across parts and within one."""
+    alike = "look nearly the same" if modality == "picture" else "read nearly the same"
     across, within = _parted(pairs)
     by = ", by hashes alone (no features were at hand)" if hashes_alone else ""
     said = (
-        _pairs("duplicate_near_across", across, f"pairs of near copies stand in two parts{by}", _FLATTERS, fix),
-        _pairs("duplicate_near_within", within, f"near copies of another item of their part{by}", _WITHIN, fix),
+        _pairs("duplicate_near_across", across, f"pairs in two parts {alike}{by}", _FLATTERS, fix),
+        _pairs("duplicate_near_within", within, f"pairs in one part {alike}{by}", _WITHIN, fix),
     )
     return [f for f in said if f is not None]
 

@@ -10,9 +10,6 @@ from graft.data import Sample
 from graft.doctor import _classes, _outliers, _shortcuts, _suspects
 from graft.findings import Finding
 
-FULLER = {"class_single": "class_small", "class_rare": "class_small"}
-"""Kinds of what readers say of classes, and the kind that names the same classes and more."""
-
 
 def found(
     parts: Mapping[str, list[Sample]], looks: Mapping[str, torch.Tensor], labels: Sequence[str], modality: str
@@ -27,6 +24,12 @@ def found(
 
 
 def merged(told: Sequence[Finding], more: Sequence[Finding]) -> list[Finding]:
-    """Both, without those of `told` that one of `more` says more fully."""
-    kinds = {f.kind for f in more}
-    return [*(f for f in told if f.kind not in kinds and FULLER.get(f.kind) not in kinds), *more]
+    """Both, without those of `told` of which one of `more`, of the same kind or family, names all items too."""
+    return [*(f for f in told if not any(_covers(g, f) for g in more)), *more]
+
+
+def _covers(fuller: Finding, f: Finding) -> bool:
+    if fuller.kind == f.kind:
+        return True
+    related = fuller.kind.partition("_")[0] == f.kind.partition("_")[0]
+    return related and bool(f.items) and {i.id for i in f.items} <= {i.id for i in fuller.items}

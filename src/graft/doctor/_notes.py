@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from graft.data import Note
+from graft.errors import some
 from graft.findings import Finding, Item
 from graft.readers import PARTS
 
@@ -50,6 +51,8 @@ MEANS: dict[str, tuple[str, str]] = {
     "outlier_size": ("little is left of such pictures once they are resized", "crop or remove them"),
     "outlier_blank": ("a picture of one colour teaches a class nothing", "remove them"),
 }
+REASONED = ("unreadable", "leak_column")
+"""What notes are about whose items say why, in parentheses: the sentence repeats some of them."""
 TOLD_ELSEWHERE = ("duplicate",)
 """What notes are about that findings of their own tell completely."""
 
@@ -75,7 +78,9 @@ def findings(
         text, severity = n.text, "warning"
         if max_bad is not None and n.about == "unreadable":
             share = len(n.items) / max(1, total + len(n.items))
-            text, severity = f"{n.text} ({share:.1%} of all)", "error" if share > max_bad else "warning"
+            text, severity = f"{text} ({share:.1%} of all)", "error" if share > max_bad else "warning"
+        if n.about in REASONED:
+            text = f"{text}: {some(n.items, 3)}"
         if max_bad is not None and n.about == "label_missing":
             text, severity = f"{len(n.items)} rows have no label", "error"
         fix = fix.format(fix=fix_command(data))
@@ -84,8 +89,9 @@ def findings(
 
 
 def plain_notes(notes: Sequence[Note]) -> list[Note]:
-    """The notes that are no findings: what was read and assumed."""
-    return [n for n in notes if n.about not in MEANS and n.about not in TOLD_ELSEWHERE]
+    """The notes that are no findings: what was read and assumed; and why each unreadable item is one."""
+    findings = MEANS.keys() - {"unreadable"}
+    return [n for n in notes if n.about not in findings and n.about not in TOLD_ELSEWHERE]
 
 
 def _item(written: str, places: Mapping[str, str]) -> Item:
