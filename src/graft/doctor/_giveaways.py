@@ -22,8 +22,8 @@ def found(samples: Sequence[Sample], home: str) -> list[Finding]:
 
     A token is a word or a run of other signs, in lower case. It must stand in OFTEN of the class's texts and NOWHERE
     else: in a class of a BROAD share of all texts no natural word does ("who" in questions about people comes
-    nearest, with 48 %). A narrower class may have a word of its own ("401k" in questions on pensions): there a token counts
-    only as the first or the last of ALWAYS of the texts. The items are the texts that have the token.
+    nearest, with 48 %). A narrower class may have a word of its own ("401k" in questions on pensions): there
+    a token counts only as the first or the last of ALWAYS of the texts. The items are the texts that have the token.
     """
     if isinstance(samples[0].y, float):
         return []

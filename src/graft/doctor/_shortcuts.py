@@ -64,8 +64,8 @@ def found(parts: Mapping[str, Sequence[Sample]], modality: str, labels: Sequence
     A small decision tree (Breiman et al. 1984) on the facts of one family, cross-validated with groups and copies in
     one fold, must beat always giving the commonest class by a binomial test at CHANCE, shared out to all families
     and labels, and by a margin: a skill of TELLS_NOTHING, MAY_MEAN or COLOUR, as the facts may carry meaning; or tell
-    one class of several almost without a mistake (ONE_CLASS). For several labels a sample each label is asked by itself;
-    for numbers skill is R2. Facts that only number the classes through (each class in one run, as class folders
+    one class of several almost without a mistake (ONE_CLASS). For several labels a sample each label is asked by
+    itself; for numbers skill is R2. Facts that only number the classes through (each class in one run, as class folders
     and sorted files have it) do not count. The items are the samples that the tree tells rightly, among at most MOST.
     """
     home = "train" if parts.get("train") else "all"
