@@ -9,7 +9,8 @@ around. "weak" plants each in only 60 % of the class's samples.
 
 Writes shortcuts.json and shortcuts.md beside this file. Needs ../shared. The bars were set after a look at the
 untouched hymenoptera, cats_dogs, trec, flowers17, brain_tumor_mri, magnetic_tile, office_caltech10 and the text
-sets; cifar10, pneumoniamnist, mnist and usps, and all planted ones, were first seen here.
+sets; cifar10, pneumoniamnist, mnist and usps, and all planted ones, were first seen here; the bar for
+colour was then raised to 0.9 (two flowers are told by theirs), that for tokens made to see those in 60 % of a class.
 """
 
 from __future__ import annotations

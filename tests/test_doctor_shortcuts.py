@@ -126,7 +126,7 @@ def words(n: int, spoil: Callable[[str, str, int], str], classes: int = 2) -> li
     [
         (lambda t, c, i: t + (" and so on and so forth, as was said before" if c == "c0" else ""), "length"),
         (lambda t, c, i: f"<b>{t}</b>" if c == "c0" else t, "markup"),
-        (lambda t, c, i: t.replace(" ", " zq17 ", 1) if c == "c0" else t, "token"),
+        (lambda t, c, i: t.replace(" ", " zq17 ", 1) if c == "c0" and i % 5 else t, "token"),
     ],
 )
 def test_a_planted_trace_in_texts_is_named_and_clean_texts_have_none(

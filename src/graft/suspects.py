@@ -16,13 +16,12 @@ from graft.seeds import rng
 MOST = 20
 PENALTIES = (1.0, 0.1, 0.01, 0.001)
 CHANCE = 0.1  # of accuracy by which the probe must beat always answering the commonest class
-FAIR = 0.65  # skill on the labels that it does not suspect, below which a probe accuses nobody
+FAIR = 0.75  # skill on the labels that it does not suspect, below which a probe accuses nobody
 SURE = 0.8  # the same, from which it may contradict more than MANY of all
-MANY = 0.1  # of the samples suspect: with a probe that is not SURE, its mistakes rather than the labels'
+MANY = 0.05  # of the samples suspect: with a probe that is not SURE, its mistakes rather than the labels'
 CERTAIN = 0.95  # probability of another class that is enough, where nearly all samples of that class have more
 FEWEST = 50  # samples; below, held-out probabilities say little
 AT_ONCE = 3000  # rows that are cross-validated together; more are dealt out to blocks of at most so many
-ROUNDS = 2  # the second learns without those whom the first suspects
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,13 @@ class Judged:
     """What held-out probabilities [n, c] say of labels [n]: `rows` are suspect, the widest margin first.
 
     `said` [n] is the probe's class, `usual` [c] the mean probability that samples of a class not suspected give it (the
-    threshold of confident learning). `accuracy` is the share of all labels that the first probe, learnt from all of
-    them, agrees with; `kept` is that of the last probe over the labels it does not suspect, `keep` [n] says which
-    it was learnt from.
+    threshold of confident learning). `first` [n, c] are those of the probe that was learnt from all labels, and
+    `accuracy` is the share of all labels that it agrees with; `kept` is that of the last probe over the labels it
+    does not suspect, `keep` [n] says which it was learnt from.
     """
 
     probabilities: NDArray[np.float64]
+    first: NDArray[np.float64]
     rows: NDArray[np.intp]
     said: NDArray[np.intp]
     usual: NDArray[np.float64]
@@ -68,20 +68,21 @@ def judge(x: torch.Tensor, truth: NDArray[np.intp], classes: int, keys: Sequence
     labels neither teach nor set the thresholds; who is suspect then is what counts.
     """
     y = torch.nn.functional.one_hot(torch.from_numpy(truth), classes).float()
-    keep = np.ones(len(truth), dtype=bool)
-    accuracy = 0.0
-    for again in range(ROUNDS):
-        p, l2 = held_out(x, y, keep, keys, "softmax")
-        accuracy = accuracy if again else float((p.argmax(axis=1) == truth).mean())
-        learnt = keep
-        rows, usual = suspected(p, truth, keep)
-        keep = np.ones(len(truth), dtype=bool)
-        keep[rows] = False
+    everyone = np.ones(len(truth), dtype=bool)
+    first, l2 = held_out(x, y, everyone, keys, "softmax")
+    learnt = everyone.copy()
+    learnt[suspected(first, truth, everyone)[0]] = False
+    # Labels with less noise bear the same penalty or a weaker one.
+    p, l2 = held_out(x, y, learnt, keys, "softmax", [q for q in PENALTIES if q <= l2][:2])
+    rows, usual = suspected(p, truth, learnt)
+    keep = everyone.copy()
+    keep[rows] = False
     said = p.argmax(axis=1)
     right = said == truth
     commonest = float(np.bincount(truth).max() / len(truth))
     kept = float(right[keep].mean()) if keep.any() else 0.0
-    return Judged(p, rows, said, usual, accuracy, kept, commonest, learnt, l2)
+    accuracy = float((first.argmax(axis=1) == truth).mean())
+    return Judged(p, first, rows, said, usual, accuracy, kept, commonest, learnt, l2)
 
 
 def suspected(
@@ -105,7 +106,12 @@ def suspected(
 
 
 def held_out(
-    x: torch.Tensor, y: torch.Tensor, keep: NDArray[np.bool_], keys: Sequence[Hashable], loss: str
+    x: torch.Tensor,
+    y: torch.Tensor,
+    keep: NDArray[np.bool_],
+    keys: Sequence[Hashable],
+    loss: str,
+    penalties: Sequence[float] = PENALTIES,
 ) -> tuple[NDArray[np.float64], float]:
     """(out-of-fold answers [n, c] of a linear probe that learns from the rows to keep alone, its penalty).
 
@@ -118,7 +124,6 @@ def held_out(
     order = order[np.argsort((y[:, 0] if loss == "square" else y.argmax(dim=1)).numpy()[order], kind="stable")]
     answers = np.zeros((n, y.shape[1]))
     weight = torch.from_numpy(keep).to(x.dtype)
-    penalties: tuple[float, ...] = PENALTIES
     for b in range(blocks):
         rows = np.sort(order[b::blocks])
         at = torch.from_numpy(rows)

@@ -75,7 +75,7 @@ def _absent(gone: Sequence[str], name: str) -> list[Finding]:
             f"{len(gone)} classes have no sample in {name}: {some(gone)}",
             tuple(Item(c, split=name) for c in gone),
             effect,
-            f"move samples of them from train to {name}, or give all samples without parts: graft fit cuts by class",
+            f"gather more of them; where the parts are your own, move some from train to {name}",
         )
     ]
 

@@ -29,6 +29,7 @@ TELLS_NOTHING = 0.5
 that cannot carry meaning are called a shortcut: names, formats, sizes, EXIF, the place in a file."""
 MAY_MEAN = 0.65
 """The same for facts that may well carry meaning: flowers have colours, and questions end in question marks."""
+COLOUR = 0.9  # the same for colours, by which even two kinds of flowers are told
 MEANINGFUL = ("file_size", "brightness", "colour", "border", "length", "markup")
 UNSEEN = ("file_name", "file_number", "order", "exif")
 """Facts that no model is shown: they say how the data were gathered, and that other traces may be in the content."""
@@ -62,9 +63,9 @@ def found(parts: Mapping[str, Sequence[Sample]], modality: str, labels: Sequence
 
     A small decision tree (Breiman et al. 1984) on the facts of one family, cross-validated with groups and copies in
     one fold, must beat always giving the commonest class by a binomial test at CHANCE, shared out to all families
-    and labels, and by a margin: a skill of TELLS_NOTHING, or MAY_MEAN where the facts may carry meaning; or tell one
-    class of several almost without a mistake (ONE_CLASS). For several labels a sample each label is asked by itself;
-    for numbers skill is R2. Facts that only number the classes through (each class in one run, as class folders
+    and labels, and by a margin: a skill of TELLS_NOTHING, MAY_MEAN or COLOUR, as the facts may carry meaning; or tell
+    one class of several almost without a mistake (ONE_CLASS). For several labels a sample each label is asked by
+    itself; for numbers skill is R2. Facts that only number the classes through (each class in one run, as class folders
     and sorted files have it) do not count. The items are the samples that the tree tells rightly, among at most MOST.
     """
     home = "train" if parts.get("train") else "all"
@@ -133,7 +134,7 @@ def _varies(facts: Facts) -> bool:
 
 def _told(facts: Facts, target: _Target, groups: Sequence[Hashable], chance: float) -> _Told | None:
     """How well a tree tells the target from the facts, None where that is nothing to speak of."""
-    bar = MAY_MEAN if facts.family in MEANINGFUL else TELLS_NOTHING
+    bar = COLOUR if facts.family == "colour" else MAY_MEAN if facts.family in MEANINGFUL else TELLS_NOTHING
     x = np.where(np.isnan(facts.values), -1e9, facts.values)
     if target.numbers:
         return _told_numbers(x, target.y.astype(np.float64), groups, bar)
