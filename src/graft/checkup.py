@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from graft import doctor, features
@@ -13,12 +11,14 @@ from graft.findings import Finding
 from graft.session import Session
 
 PARTS = ("train", "valid", "test")
+TOLD = ("duplicate_exact_across", "duplicate_near_across")
+"""What reading says already: copies that were left out, and pictures that look nearly the same."""
 
 
 def look(s: Session) -> list[Finding]:
     """All findings; those that reading did not tell already are told now, and stand with the data's notes."""
     found = _found(s, everything=False)
-    told = {n.about for n in s.data.notes if n.about} | {f.kind for f in _first(s)}
+    told = {n.about for n in s.data.notes if n.about} | set(TOLD if s.task.modality == "picture" else TOLD[:1])
     for f in found:
         if f.kind not in told:
             s.data.notes.append(Note("warning", f.text, tuple(_item(i.id, i.other) for i in f.items), f.kind))
@@ -35,10 +35,6 @@ def refuse(s: Session) -> None:
             f"{s.recipe.data}: {len(found)} findings, and --strict allows none: {kinds}; `graft doctor` says more and "
             "mends what leaving out mends (--fix DIR)"
         )
-
-
-def _first(s: Session) -> Sequence[Finding]:
-    return s.task.examined.findings if s.task.examined is not None else ()
 
 
 def _found(s: Session, everything: bool) -> list[Finding]:

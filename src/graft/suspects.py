@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from graft import linear
-from graft.data import Note, Sample, split_key
 from graft.seeds import rng
 
 MOST = 20
@@ -132,26 +131,3 @@ def held_out(
         answers[rows] = done.answers.numpy()
         penalties = (done.l2,)
     return answers, penalties[0]
-
-
-def likely_wrong(pooled: torch.Tensor, y: torch.Tensor, samples: Sequence[Sample], labels: Sequence[str]) -> list[Note]:
-    """A note of the training labels that a cross-validated probe contradicts, the widest margin first, or none.
-
-    See `judge` and `Judged.believed`; no note below FEWEST samples. pooled [n, d], y probabilities [n, c].
-    """
-    if len(samples) < FEWEST:
-        return []
-    truth = y.argmax(dim=1).numpy()
-    found = judge(pooled, truth, len(labels), [split_key(s) for s in samples])
-    if not len(found.rows) or not found.believed:
-        return []
-    items = tuple(
-        f"{samples[i].id}: {labels[truth[i]]!r}, looks like {labels[found.said[i]]!r} "
-        f"({found.probabilities[i, found.said[i]]:.0%})"
-        for i in found.rows[:MOST]
-    )
-    text = (
-        f"the probe disagrees with {len(found.rows)} of {len(truth)} training labels (its own cross-validated accuracy "
-        f"is {100 * found.accuracy:.0f} %); the widest apart are named"
-    )
-    return [Note("warning", text, items)]
