@@ -193,8 +193,8 @@ def page(found: dict[str, Any]) -> str:
                       "| --- | --- | --- | --- |" + " --- |" * len(WORDS)]  # fmt: skip
             if cells is apart:
                 helped = sum(r["times"] * r["helped"] for r in cells) / sum(r["times"] for r in cells)
-                lines[-3:-3] = [
-                    f"The two probes differ by the luck of their rows, and the verdict is about the two that were trained: "
+                lines[-2:-2] = [
+                    "The probes differ by the luck of their rows, and the verdict is about the two that were trained: "
                     f"helped in {100 * helped:.1f} %. Of a claim about recipes this would be false; it takes several "
                     "seeds, which no interval over test samples replaces.",
                     "",
