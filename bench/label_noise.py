@@ -11,7 +11,8 @@ learnt from the spoilt labels; graft then looks a second time, without those it 
 
 Writes label_noise.json and label_noise.md beside this file. Needs ../shared. Thresholds were
 chosen on cats_dogs, hymenoptera, brain_tumor_mri, trec, sst2, sst5 and tweeteval_irony. What must be known of a probe
-before it accuses was tightened once after a look at subj and cr here; it decides "silent" alone, no other figure.
+before it accuses was set after a look at subj, cr and pneumoniamnist here, on other draws; it decides "silent"
+alone, no other figure.
 """
 
 from __future__ import annotations

@@ -90,10 +90,11 @@ def look(parts: dict[str, list[Any]], modality: str, labels: tuple[str, ...]) ->
 
 def planted(kind: str, samples: list[Any], labels: tuple[str, ...], share: float, room: Path) -> list[Any]:
     """Copies of samples of which the first class has the trace, in a share of its samples."""
-    draw = np.random.default_rng(0)
+    own = [i for i, s in enumerate(samples) if s.y == labels[0]]
+    marked = set(np.random.default_rng(0).permutation(own)[: round(share * len(own))].tolist())
     made = []
     for i, s in enumerate(samples):
-        has = s.y == labels[0] and draw.random() < share
+        has = i in marked
         made.append(_text(kind, s, has) if isinstance(s.x, str) else _picture(kind, s, has, room, i, labels))
     return made
 

@@ -19,6 +19,9 @@ FAIR = 0.75  # skill on the labels that it does not suspect, below which a probe
 SURE = 0.8  # the same, from which it may contradict more than MANY of all
 MANY = 0.05  # of the samples suspect: with a probe that is not SURE, its mistakes rather than the labels'
 CERTAIN = 0.95  # probability of another class that is enough, where nearly all samples of that class have more
+LEVEL, EVEN = 0.75, 0.16
+"""How often the surer half of the first probe's answers agrees with the labels, at least, and how much less often the
+other half may, for mistakes that are those of the labels: a probe's own mistakes are where it is unsure."""
 FEWEST = 50  # samples; below, held-out probabilities say little
 AT_ONCE = 3000  # rows that are cross-validated together; more are dealt out to blocks of at most so many
 
@@ -30,7 +33,8 @@ class Judged:
     `said` [n] is the probe's class, `usual` [c] the mean probability that samples of a class not suspected give it (the
     threshold of confident learning). `first` [n, c] are those of the probe that was learnt from all labels, and
     `accuracy` is the share of all labels that it agrees with; `kept` is that of the last probe over the labels it
-    does not suspect, `keep` [n] says which it was learnt from.
+    does not suspect, `keep` [n] says which it was learnt from. `surer` and `unsurer` are `accuracy` in the half of the
+    first answers with the higher and the lower probability; `commonest` is the share of the commonest class.
     """
 
     probabilities: NDArray[np.float64]
@@ -40,6 +44,8 @@ class Judged:
     usual: NDArray[np.float64]
     accuracy: float
     kept: float
+    surer: float
+    unsurer: float
     commonest: float
     keep: NDArray[np.bool_]
     l2: float
@@ -51,11 +57,14 @@ class Judged:
         Before anything was left out it beats the commonest class by more than CHANCE (afterwards a probe of noise would
         do so too: what contradicted it is gone); and its skill on the labels that it does not suspect, the share of the
         mistakes of always giving the commonest class that it saves, is FAIR, or SURE where it suspects more than MANY
-        of all.
+        of all. Many wrong labels lower all of these; they are told from a weak probe by being as many where it is
+        sure as where it is not (LEVEL, EVEN).
         """
+        if self.accuracy <= self.commonest + CHANCE:
+            return False
         many = len(self.rows) > MANY * len(self.said)
         skill = (self.kept - self.commonest) / max(1 - self.commonest, 1e-9)
-        return self.accuracy > self.commonest + CHANCE and skill >= (SURE if many else FAIR)
+        return skill >= (SURE if many else FAIR) or (self.surer >= LEVEL and self.surer - self.unsurer <= EVEN)
 
 
 def judge(x: torch.Tensor, truth: NDArray[np.intp], classes: int, keys: Sequence[Hashable]) -> Judged:
@@ -81,7 +90,14 @@ def judge(x: torch.Tensor, truth: NDArray[np.intp], classes: int, keys: Sequence
     commonest = float(np.bincount(truth).max() / len(truth))
     kept = float(right[keep].mean()) if keep.any() else 0.0
     accuracy = float((first.argmax(axis=1) == truth).mean())
-    return Judged(p, first, rows, said, usual, accuracy, kept, commonest, learnt, l2)
+    return Judged(p, first, rows, said, usual, accuracy, kept, *_halves(first, truth), commonest, learnt, l2)
+
+
+def _halves(p: NDArray[np.float64], truth: NDArray[np.intp]) -> tuple[float, float]:
+    """The share of right answers among the surer half of probabilities p [n, c], and among the others."""
+    right = (p.argmax(axis=1) == truth)[np.argsort(-p.max(axis=1), kind="stable")]
+    half = len(right) // 2
+    return float(right[:half].mean()), float(right[half:].mean())
 
 
 def suspected(
