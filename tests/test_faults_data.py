@@ -23,6 +23,8 @@ import graft
 from graft.errors import DataError
 from graft.run import Run
 
+DOCTOR_SAYS = {"lone": ("alone",), "lone_text": ("lone",), "imbalance": ("very different size",)}
+"""Where the doctor has other words than reading has."""
 MOST = "0.2"  # of items that may be bad, where one of 25 is
 
 
@@ -75,7 +77,10 @@ def by_doctor(data: Path, *parts: str) -> tuple[int, list[str]]:
         return said.code, ["error"] if all(p in said.err for p in parts) else []
     told = json.loads(said.out)
     assert (said.code == 3) == bool(told["findings"])
-    listed = [(f["severity"], f["text"], [f"{i['id']} ~ {i['with']}" for i in f["items"]]) for f in told["findings"]]
+    listed = [
+        (f["severity"], f["text"], [i["id"] + (f" ~ {i['with']}" if i["with"] else "") for i in f["items"]])
+        for f in told["findings"]
+    ]
     listed += [(n["kind"], n["text"], n["items"]) for n in told["notes"]]
     return said.code, [level for level, text, items in listed if all(p in f"{text} {', '.join(items)}" for p in parts)]
 
@@ -137,7 +142,7 @@ def test_hostile(
         page = (tmp_path / "run" / "report.html").read_text("utf-8")
         assert re.split("['\"&<]", note["text"])[0] in page
         if not case.late:
-            code, levels = by_doctor(data, *case.says)
+            code, levels = by_doctor(data, *DOCTOR_SAYS.get(case.name, case.says))
             assert code in (0, 3) and len(levels) >= 1
             assert set(levels) <= ({"warning"} if case.code == "W" else {"found", "assumed", "skipped"})
 
@@ -374,9 +379,8 @@ def test_row_30_flipped_labels_are_named(modality: str, fit: Callable[..., Said]
             (tmp_path / "data" / "train" / mine / name).rename(tmp_path / "data" / "train" / theirs / name)
             flipped.add(f"train/{theirs}/{name}")
     assert fit(tmp_path / "data", modality=modality).code == 0
-    (note,) = notes(tmp_path / "run", "training labels", kind="warning")
-    named = {i.partition(":")[0] if modality == "picture" else ":".join(i.split(":")[:2]) for i in note["items"]}
-    assert len(note["items"]) <= 20
+    (note,) = notes(tmp_path / "run", "labels may be wrong", kind="warning")
+    named = {i.partition(" = ")[0] for i in note["items"]}
     assert len(named & flipped) >= 4, "most of them; some may have gone to validation"
     assert len(named - flipped) <= 2
 
@@ -422,7 +426,7 @@ def test_row_34_a_last_batch_of_one_or_fewer_rows_than_a_batch(
     )
     assert said.code == 0, said.err
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    steps = [line for line in log if "terms" in line]
+    steps = [line for line in log if "terms" in line and line["rung"] == "recipe"]
     assert len(steps) == {(9, 8): 1, (9, 64): 1, (17, 8): 2, (9, 1): 9}[train, batch]
     assert all(np.isfinite(line["terms"]["cross_entropy"]) for line in steps)
 

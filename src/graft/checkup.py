@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from graft import doctor, features
@@ -20,7 +22,7 @@ def look(s: Session) -> list[Finding]:
     found = _found(s, everything=False)
     told = {n.about for n in s.data.notes if n.about} | set(TOLD if s.task.modality == "picture" else TOLD[:1])
     for f in found:
-        if f.kind not in told:
+        if f.kind not in told and not _told(f, s.data.notes):
             s.data.notes.append(Note("warning", f.text, tuple(_item(i.id, i.other) for i in f.items), f.kind))
             s.voice.say(f"  doctor: {f.text}")
     return found
@@ -49,6 +51,13 @@ def _looks(s: Session, everything: bool) -> dict[str, torch.Tensor]:
     base, how = s.origin(), s.precision()
     at_hand = [n for n in PARTS if everything or features.is_cached(base, s.part(n), precision=how)]
     return {name: s.table(name).pooled for name in at_hand}
+
+
+def _told(f: Finding, notes: Sequence[Note]) -> bool:
+    """Whether a warning names all items of a finding already."""
+    ids = [i.id for i in f.items]
+    named = (" ".join(n.items) for n in notes if n.kind == "warning")
+    return bool(ids) and any(all(i in items for i in ids) for items in named)
 
 
 def _item(name: str, other: str) -> str:

@@ -70,4 +70,5 @@ def stages_from(stages: Sequence[Stage], modality: str) -> tuple[Stage, ...]:
 def _from_nothing(stage: Stage, modality: str) -> Stage:
     tuners = {m.name for m in methods_of(stage) if m.tunes}
     methods = tuple(TUNER if Spec.parse(m).name in tuners else m for m in stage.methods)
-    return replace(stage, methods=methods, lr=max(stage.lr or 0.0, RATES.get(modality, 1e-3)))
+    batch = None if stage.batch is None else max(stage.batch, 2)  # a BatchNorm that learns has no variance of one
+    return replace(stage, methods=methods, lr=max(stage.lr or 0.0, RATES.get(modality, 1e-3)), batch=batch)
