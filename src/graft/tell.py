@@ -146,7 +146,8 @@ def _finding(f: Finding) -> Any:
     """A finding's sentence with its first items, how it biases the result, and what mends it, a line each."""
     from rich.text import Text
 
-    shown = [f"{i.id} = {i.other}" if i.other else i.id for i in f.items]
+    sign = "=" if f.kind.startswith(("duplicate", "label_contradiction")) else "->"  # a copy of, or looks like
+    shown = [f"{i.id} {sign} {i.other}" if i.other else i.id for i in f.items]
     named = bool(shown) and shown[0] in f.text  # with its reason
     text = Text(clean(f.text) + ("" if named else _first(shown)))
     if f.effect:
