@@ -10,9 +10,9 @@ learnt from the spoilt labels; graft then looks a second time, without those it 
     GRAFT_BENCH_CLEANLAB=/work/peers/cleanlab/bin/python python bench/label_noise.py [SET ...]
 
 Writes label_noise.json and label_noise.md beside this file. Needs ../shared. Thresholds were
-chosen on cats_dogs, hymenoptera, brain_tumor_mri, trec, sst2, sst5 and tweeteval_irony. What must be known of a probe
-before it accuses was set after a look at subj, cr and pneumoniamnist here, on other draws; it decides "silent"
-alone, no other figure.
+chosen on cats_dogs, hymenoptera, brain_tumor_mri, trec, sst2, sst5 and tweeteval_irony. What must be known of a
+probe before it accuses was chosen on these, on tweeteval_emotion and imdb_subset, and on other draws of the six sets
+here too; it decides "silent" alone, no other figure.
 """
 
 from __future__ import annotations

@@ -226,12 +226,12 @@ def _finding(told: _Told, done: _Probe) -> Finding:
     return Finding(
         "label_error",
         "warning",
-        f"{len(accused)} of {done.n} labels are likely wrong ({by_part}): a probe on pretrained features contradicts "
+        f"{len(accused)} of {done.n} labels may be wrong ({by_part}): a probe on pretrained features contradicts "
         f"them out of fold, and it {done.said}; the widest margin: {_name(told, worst)} is "
         f"{';'.join(given) if isinstance(given, tuple) else given!r}, looks like {worst.other!r}",
         _items(told, accused),
         "wrong training labels teach the wrong answer; wrong test labels count right answers as mistakes, so that no "
         "model can reach 100 %",
-        "look at the items (graft doctor DATA --json has all, the widest margin first), correct those labels that "
-        "are wrong, and run graft doctor DATA again",
+        "look at the items (graft doctor DATA --json has all, the widest margin first) and correct those labels that "
+        "are wrong; samples that are only unusual are among them, and where hardly any label is wrong they are most",
     )
