@@ -23,7 +23,11 @@ import graft
 from graft.errors import DataError
 from graft.run import Run
 
-DOCTOR_SAYS = {"lone": ("alone",), "lone_text": ("lone",), "imbalance": ("very different size",)}
+DOCTOR_SAYS = {
+    "lone": ("fewer than 5 samples", "alone"),
+    "lone_text": ("fewer than 5 samples", "lone"),
+    "imbalance": ("very different size",),
+}
 """Where the doctor has other words than reading has."""
 MOST = "0.2"  # of items that may be bad, where one of 25 is
 

@@ -111,6 +111,12 @@ def number(value: float | None, measure: str = "accuracy", signed: bool = False,
     return text.replace("-", MINUS)
 
 
+def gap(pair: Report, measure: str) -> str:
+    """A paired difference with its interval: `+2.6 points [−1.3 to +7.2]`; without a unit where it is no share."""
+    unit = " points" if is_percent(measure) else ""
+    return f"{number(pair['difference'], measure, signed=True)}{unit} [{interval(pair, measure, signed=True)}]"
+
+
 def _three(value: float, sign: str) -> str:
     """Three significant digits: `0.0123`, `1.50`, `12.3`, `123`, `12,346`; powers of ten only far from one."""
     size = abs(value)

@@ -13,7 +13,7 @@ from graft.findings import Finding
 from graft.session import Session
 
 PARTS = ("train", "valid", "test")
-TOLD = ("duplicate_exact_across", "duplicate_near_across")
+TOLD = ("duplicate_across", "duplicate_near_across")
 """What reading says already: copies that were left out, and pictures that look nearly the same."""
 
 
@@ -40,10 +40,10 @@ def refuse(s: Session) -> None:
 
 
 def _found(s: Session, everything: bool) -> list[Finding]:
-    if s.task.examined is None:
+    if s.task.first_look is None:
         return []
     parts = {name: s.part(name) for name in PARTS}
-    return doctor.after(s.task.examined, parts, _looks(s, everything), s.task.labels)
+    return doctor.after(s.task.first_look(), parts, _looks(s, everything), s.task.labels)
 
 
 def _looks(s: Session, everything: bool) -> dict[str, torch.Tensor]:

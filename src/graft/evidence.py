@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,7 @@ import numpy as np
 
 from graft import arms as running
 from graft import constant, controls, evaluate, ladder
-from graft._wording import interval, is_percent, number, spoken
 from graft.arms import Arm
-from graft.evaluate import Paired, Score
 from graft.session import Session
 from graft.tasks import Task
 
@@ -93,38 +91,6 @@ def best_without(
     scored = {baseline[0]: evaluate.score(task, baseline[1], truth, seed).value}
     scored |= {a.name: a.score.value for a in made if a.start == "random"}
     return max(scored, key=lambda name: sign * scored[name] if math.isfinite(scored[name]) else -math.inf)
-
-
-def verdict(
-    chosen: str,
-    measure: str,
-    scores: Mapping[str, Score],
-    against: Mapping[str, Paired],
-    saw: Mapping[str, str],
-    lower: bool = False,
-) -> str:
-    """One sentence on how the chosen model stands beside the controls; `saw` tells who saw fewer samples, `lower`
-    that less is better."""
-
-    def named(name: str) -> str:
-        return f"{words(name)} ({saw[name]})" if saw.get(name) else words(name)
-
-    own = scores[chosen]
-    reach = interval(own.plain(), measure)
-    said = f"{named(chosen)} reaches {number(own.value, measure)} {spoken(measure)} [{reach}] on {own.n} test samples"
-    parts = []
-    for name, pair in against.items():
-        if math.isnan(pair.difference):
-            parts.append(f"not comparable with {named(name)}, whose {spoken(measure)} is not defined")
-            continue
-        unit = " points" if is_percent(measure) else ""
-        ends = interval(asdict(pair), measure, signed=True)
-        points = f"{number(pair.difference, measure, signed=True)}{unit} [{ends}]"
-        better, worse = (pair.high < 0, pair.low > 0) if lower else (pair.low > 0, pair.high < 0)
-        what = "better than" if better else "worse than" if worse else "not separable from"
-        parts.append(f"{what} {named(name)} ({points})")
-    compared = f": {'; '.join(parts)}" if parts else ""
-    return f"{said[0].upper()}{said[1:]}{compared}."
 
 
 def words(name: str) -> str:

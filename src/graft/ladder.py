@@ -12,7 +12,7 @@ from typing import Any
 
 from graft import arms as running
 from graft import defaults, evaluate, features, recipe, train
-from graft._wording import interval, is_percent, number
+from graft._wording import gap, number
 from graft.arms import BALANCED, Arm
 from graft.data import Sample
 from graft.evaluate import Paired
@@ -105,10 +105,8 @@ def compare(
 
 
 def against(task: Task, pair: Paired) -> str:
-    """A paired difference in words: `+2.6 points [-1.3, +7.2]`."""
-    name = task.measures[0]
-    unit = " points" if is_percent(name) else ""
-    return f"{number(pair.difference, name, signed=True)}{unit} [{interval(asdict(pair), name, signed=True)}]"
+    """A paired difference in the deciding measure, in words."""
+    return gap(asdict(pair), task.measures[0])
 
 
 # ------------------------------------------------------------------------------------------- plans

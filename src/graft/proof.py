@@ -70,7 +70,6 @@ def numbers(case: Case) -> dict[str, Any]:
         scores.setdefault(a.name, {})["valid"] = {measure: a.score.plain()}
     against = _against(case, truth)
     first = {n: m[measure] for n, m in found.items()}
-    saw = {a.name: a.saw for a in case.arms.values()}
     moved = {n: case.offsets(n) for n in (*case.tests, *case.arms)}
     return {
         "measure": measure,
@@ -78,7 +77,7 @@ def numbers(case: Case) -> dict[str, Any]:
         "headline": own[measure].plain(),
         "controls": {n: brief(first[n]) for n in case.controls},
         "against": {n: asdict(p) for n, p in against.items()},
-        "comparisons": evidence.verdict(case.chosen, measure, first, against, saw, task.lower()),
+        "comparisons": _comparisons(case, first[case.chosen], against),
         **transfer(case, first, truth),
         "rungs": [a.plain() for a in case.rungs],
         "scores": scores,
@@ -113,6 +112,31 @@ def _against(case: Case, truth: np.ndarray) -> dict[str, evaluate.Paired]:
     }
 
 
+def _comparisons(case: Case, own: Score, against: Mapping[str, evaluate.Paired]) -> str:
+    """One sentence on how the chosen model stands beside every other that answered the test part."""
+    measure, parts = task_measure(case.task), []
+    for name, pair in against.items():
+        if math.isnan(pair.difference):
+            parts.append(f"not comparable with {named(case, name)}, whose {spoken(measure)} is not defined")
+            continue
+        low, high = (-pair.high, -pair.low) if case.task.lower() else (pair.low, pair.high)
+        what = "better than" if low > 0 else "worse than" if high < 0 else "not separable from"
+        parts.append(f"{what} {named(case, name)} ({ladder.against(case.task, pair)})")
+    compared = f": {'; '.join(parts)}" if parts else ""
+    return f"{_capital(_reaches(case, case.chosen, own))}{compared}."
+
+
+def _reaches(case: Case, name: str, score: Score) -> str:
+    """A model's score on the test part, in words."""
+    measure = task_measure(case.task)
+    reach = f"{number(score.value, measure)} {spoken(measure)} [{interval(score.plain(), measure)}]"
+    return f"{named(case, name)} reaches {reach} on {score.n} test samples"
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
+
+
 def transfer(case: Case, first: Mapping[str, Score], truth: np.ndarray) -> dict[str, Any]:
     """{transfer, verdict}: the best arm with pretrained knowledge against the best without, on the test part.
 
@@ -120,12 +144,11 @@ def transfer(case: Case, first: Mapping[str, Score], truth: np.ndarray) -> dict[
     """
     task, measure = case.task, task_measure(case.task)
     kept = first[case.kept]
-    reach = f"{number(kept.value, measure)} {spoken(measure)} [{interval(kept.plain(), measure)}]"
-    said = f"{named(case, case.kept)} reaches {reach} on {kept.n} test samples"
+    said = _reaches(case, case.kept, kept)
     if case.mode == "off":
         word: str = "cannot_tell"
         without, pair = "", None
-        text = f"{said[0].upper()}{said[1:]}. No controls ran (--evidence off): nothing is said about transfer."
+        text = f"{_capital(said)}. No controls ran (--evidence off): nothing is said about transfer."
         told: dict[str, Any] = {"reason": "no controls ran (--evidence off)", "margin": None, "needed": None}
     else:
         rivals = (case.baseline, case.same)
@@ -185,7 +208,7 @@ def _besides(case: Case) -> list[str]:
             )
             if pair.p < ladder.ALPHA:
                 hurt = f"{evidence.words(arm.name)} hurt: kept {evidence.words(case.kept)}"
-                found.append(f"{hurt[0].upper()}{hurt[1:]} ({ladder.against(case.task, pair)} on validation).")
+                found.append(f"{_capital(hurt)} ({ladder.against(case.task, pair)} on validation).")
     return found
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from graft import linear
 from graft.seeds import rng
 
-MOST = 20
 PENALTIES = (1.0, 0.1, 0.01, 0.001)
 # What must be known of a probe before it accuses; chosen on 15 sets, clean and with 5 to 20 % of wrong labels. Skill is
 # the share of the mistakes of always giving the commonest class that it saves.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graft import evaluate
-from graft._wording import interval, is_lower_better, is_percent, number, spoken
+from graft._wording import gap, is_lower_better, spoken
 from graft.data import Sample
 from graft.errors import DataError, UsageError, some
 from graft.run import Run
@@ -38,14 +38,11 @@ class Comparison:
 
     def sentence(self) -> str:
         """The comparison in words."""
-        unit = " points" if is_percent(self.measure) else ""
-        reach = interval(asdict(self), self.measure, signed=True)
-        points = f"{number(self.difference, self.measure, signed=True)}{unit} [{reach}]"
         low, high = (-self.high, -self.low) if is_lower_better(self.measure) else (self.low, self.high)
         what = "is better than" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
         return (
-            f"{Path(self.a).name} {what} {Path(self.b).name} on {self.n} common test samples: {points} "
-            f"{spoken(self.measure)}"
+            f"{Path(self.a).name} {what} {Path(self.b).name} on {self.n} common test samples: "
+            f"{gap(asdict(self), self.measure)} {spoken(self.measure)}"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from graft import readers, sources
 from graft.data import Note, Parts, Sample, arrange
 from graft.doctor import _copies, _leaks, _looks, _mend, _more, _notes
+from graft.doctor._copies import Candidates
 from graft.errors import DataError, UsageError
 from graft.findings import Finding, ordered
 from graft.readers import _names, samples
@@ -21,7 +22,7 @@ from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
 
-__all__ = ["Before", "Findings", "after", "before", "examine", "fix"]
+__all__ = ["Before", "Candidates", "Findings", "after", "before", "examine", "fix", "near_copies"]
 
 
 @dataclass
@@ -206,9 +207,14 @@ class Before:
     """What can be found without features, and near copies that features may decide on."""
 
     findings: list[Finding]
-    near: _copies.Candidates
+    near: Candidates
     modality: str
     fix: str
+
+
+def near_copies(cut: Mapping[str, Sequence[Sample]], modality: str, small: Mapping[str, bytes | None]) -> Candidates:
+    """Pairs of train, valid and test that may be near copies; `small` are thumbnails by sample id (none for texts)."""
+    return _copies.candidates(_copies.placed(cut), modality, small)
 
 
 def before(
@@ -218,18 +224,20 @@ def before(
     small: Mapping[str, bytes | None],
     modality: str,
     data: str = "",
+    near: Candidates | None = None,
 ) -> Before:
     """What `fit` can say from what it has read already: no item is opened, nothing goes through a network.
 
     `given` are the parts as they were read, exact copies still in them; `cut` those that `fit` works with (train,
-    valid, test); `small` are thumbnails by sample id (none for texts).
+    valid, test); `small` are thumbnails by sample id (none for texts), not needed where `near` is what `near_copies`
+    gave for `cut`.
     """
     fix = _notes.fix_command(data)
     places = {s.id: part for part, rows in (*given.items(), *cut.items()) for s in rows}
     found = _notes.findings(notes, places, 0, None, data)
     found = _more.merged(found, [*_leaks.groups(given), *_leaks.times(given)])
     found += _copies.exact_findings(_copies.placed(given), fix)
-    near = _copies.candidates(_copies.placed(cut), modality, small)
+    near = near_copies(cut, modality, small) if near is None else near
     found += _copies.near_findings(near.pairs(), fix, True, modality)
     return Before(ordered(found), near, modality, fix)
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from graft import alike
-from graft.data import Note, Parts
+from graft.data import Note
+
+if TYPE_CHECKING:
+    from graft.doctor import Candidates
 
 
-def across(parts: Parts, small: Mapping[str, bytes | None]) -> list[Note]:
-    """A warning that names pictures of two parts that look nearly the same, or none.
-
-    `small` are thumbnails by sample id, None for pictures that show too little. Exact copies are told elsewhere.
-    """
-    listed = [(name, s) for name, part in parts.items() for s in part]
-    if not small or "all" in parts:
-        return []
-    near = alike.pictures([small.get(s.id) for _, s in listed])
+def across(found: Candidates) -> list[Note]:
+    """A warning that names pictures of two parts that look nearly the same, or none; exact copies are no pairs."""
+    same = found.near.copies()
     pairs = []
-    for a, b in zip(near.a[near.copies()].tolist(), near.b[near.copies()].tolist(), strict=True):
-        (part, x), (other, y) = listed[a], listed[b]
-        if part != other and x.digest != y.digest:
-            pairs.append(f"{x.id} ~ {y.id}")
+    for a, b in zip(found.near.a[same].tolist(), found.near.b[same].tolist(), strict=True):
+        other, one = found.rows[a], found.rows[b]  # rows begin with the test part: train is named first
+        if one.part != other.part:
+            pairs.append(f"{one.sample.id} ~ {other.sample.id}")
     if not pairs:
         return []
     said = f"{len(pairs)} pairs of pictures in two parts look nearly the same; if they show one thing, give --group"

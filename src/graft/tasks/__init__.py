@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,8 +58,8 @@ class Task:
     """What recognising the source already read of it."""
     small: Mapping[str, bytes | None] = MappingProxyType({})
     """Thumbnails of the pictures that `parts` read, by sample id."""
-    examined: Before | None = None
-    """What the doctor found in the data as they were read, and near copies that features may decide on."""
+    first_look: Callable[[], Before] | None = None
+    """What the doctor finds in the data as they were read, computed where it is asked."""
     measures: tuple[str, ...] = ()
     """What is measured, the deciding one first; empty: the usual ones of the kind."""
 
@@ -92,10 +93,12 @@ class Task:
         self.schema["measure"] = measures.parse(self.measures[0], answer.kind, self.labels).plain()
         arranged, more = arrange(parts, recipe.seed, strata=answer.strata)
         answer.after_split(arranged["train"], self.schema)
-        notes += [*more, *_left_empty(self, arranged["train"]), *_near.across(arranged, self.small)]
+        notes += [*more, *_left_empty(self, arranged["train"])]
+        near = doctor.near_copies(arranged, self.modality, self.small) if self.modality == "picture" else None
+        notes += _near.across(near) if near is not None else []
         if self.modality == "picture" and "all" in parts and not any(s.group for s in parts["all"]):
             notes += _names.shared(arranged, made=True)
-        self.examined = doctor.before(parts, arranged, notes, self.small, self.modality, recipe.data)
+        self.first_look = partial(doctor.before, parts, arranged, tuple(notes), {}, self.modality, recipe.data, near)
         self.small = {}  # a hundred thousand of them are no small thing to keep
         train = scale_weights(arranged["train"])
         return Data(train, arranged["valid"], arranged["test"], labels=self.labels, schema=self.schema, notes=notes)
