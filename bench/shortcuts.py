@@ -15,7 +15,6 @@ colour was then raised to 0.9 (two flowers are told by theirs), that for tokens 
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from every_set import tiles
 
 SHARED = Path(os.environ.get("GRAFT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 VISION, TEXT = SHARED / "data" / "vision", SHARED / "data" / "text"
@@ -50,18 +50,6 @@ def source_of(name: str, room: Path) -> Path:
     if name == "magnetic_tile":
         return tiles(room)
     return (VISION if name in PICTURES else TEXT) / name
-
-
-def tiles(room: Path) -> Path:
-    """A manifest of the magnetic tiles: the type of defect is the file name's first word."""
-    file = room / "magnetic_tile.csv"
-    with file.open("w", newline="") as f:
-        rows = csv.writer(f)
-        rows.writerow(["path", "label", "split"])
-        for part in ("train", "test"):
-            for p in sorted((VISION / "magnetic_tile" / part / "images").iterdir()):
-                rows.writerow([str(p), p.name.partition("_")[0], part])
-    return file
 
 
 def read(name: str, room: Path) -> tuple[dict[str, list[Any]], str, tuple[str, ...]]:

@@ -118,6 +118,18 @@ def picture_folder(root: Path, n: int = 48, labels: Sequence[str] = ("disc", "sq
     return root
 
 
+def cloud(seed: int, width: int = 200, height: int = 150) -> Any:
+    """A picture with shapes of several sizes, unlike all others."""
+    from PIL import Image
+
+    draw = np.random.default_rng(seed)
+    whole = np.zeros((height, width, 3))
+    for cells, strength in ((4, 90.0), (12, 50.0), (24, 30.0)):
+        layer = Image.fromarray(draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        whole += (np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC)) - 128.0) * strength / 128
+    return Image.fromarray(np.clip(whole + 128, 0, 255).astype(np.uint8))
+
+
 # ---------------------------------------------------------------------- architectures that people name, made small
 
 

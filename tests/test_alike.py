@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 
+import models
 import numpy as np
 import pytest
 import torch
@@ -15,16 +16,6 @@ from graft import alike
 from graft._small import SIDE, small_or_blank
 from graft.alike import _pictures, _texts
 from graft.alike._registered import registered
-
-
-def cloud(seed: int, width: int = 200, height: int = 150) -> Image.Image:
-    """A picture with shapes of several sizes, unlike all others."""
-    draw = np.random.default_rng(seed)
-    whole = np.zeros((height, width, 3))
-    for cells, strength in ((4, 90.0), (12, 50.0), (24, 30.0)):
-        layer = Image.fromarray(draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        whole += (np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC)) - 128.0) * strength / 128
-    return Image.fromarray(np.clip(whole + 128, 0, 255).astype(np.uint8))
 
 
 def jpeg(image: Image.Image, quality: int = 50) -> Image.Image:
@@ -51,8 +42,8 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_row_14_changed_copies_are_found_and_others_are_not(change: str) -> None:
-    pictures = [cloud(i) for i in range(30)] + [CHANGES[change](cloud(i)) for i in range(0, 30, 2)]
-    near = alike.pictures([small_or_blank(p) for p in [*pictures, *(cloud(i) for i in range(100, 120))]])
+    pictures = [models.cloud(i) for i in range(30)] + [CHANGES[change](models.cloud(i)) for i in range(0, 30, 2)]
+    near = alike.pictures([small_or_blank(p) for p in [*pictures, *(models.cloud(i) for i in range(100, 120))]])
     same = near.copies()
     pairs = sorted(zip(near.a[same].tolist(), near.b[same].tolist(), strict=True))
     assert pairs == [(i, 30 + i // 2) for i in range(0, 30, 2)]
@@ -60,7 +51,7 @@ def test_row_14_changed_copies_are_found_and_others_are_not(change: str) -> None
 
 def test_a_view_is_found_in_the_whole_picture() -> None:
     """A part of 80 % off the middle: unregistered it hardly correlates, registered it is the same."""
-    whole = [cloud(i, 320, 320) for i in range(6)]
+    whole = [models.cloud(i, 320, 320) for i in range(6)]
     part = [p.crop((12, 40, 268, 296)) for p in whole]
     a, b = (np.stack([np.asarray(p.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32)
                       for p in some]) for some in (whole, part))  # fmt: skip
@@ -97,7 +88,7 @@ def test_what_is_usual_in_the_data_sets_the_bar() -> None:
 def test_blank_pictures_have_no_thumbnail_and_are_left_out() -> None:
     blank = small_or_blank(Image.new("RGB", (80, 80), "white"))
     assert blank is None
-    near = alike.pictures([blank, blank, small_or_blank(cloud(1)), None, small_or_blank(jpeg(cloud(1)))])
+    near = alike.pictures([blank, blank, small_or_blank(models.cloud(1)), None, small_or_blank(jpeg(models.cloud(1)))])
     assert near.copies().all() and list(zip(near.a.tolist(), near.b.tolist(), strict=True)) == [(2, 4)]
     assert not len(alike.pictures([]).a) and not len(alike.pictures([blank]).a)
 
@@ -197,6 +188,6 @@ def test_strange_texts_do_no_harm(texts: list[str]) -> None:
 
 
 def test_neighbours_of_a_view_are_never_the_row_itself() -> None:
-    small = np.stack([np.asarray(cloud(i).convert("L").resize((SIDE, SIDE)), dtype=np.uint8) for i in range(12)])
+    small = np.stack([np.asarray(models.cloud(i).convert("L").resize((SIDE, SIDE)), dtype=np.uint8) for i in range(12)])
     a, b, _, _ = _pictures.candidates(small)
     assert (a < b).all() and len({(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)}) == len(a)

@@ -29,14 +29,10 @@ def kinds(found: Findings) -> set[str]:
     return {f.kind for f in found.found}
 
 
-def cloud(seed: int, width: int = 96, height: int = 80) -> Image.Image:
-    """A picture with shapes of several sizes, unlike all others."""
-    draw = np.random.default_rng(seed)
-    whole = np.zeros((height, width, 3))
-    for cells, strength in ((4, 90.0), (12, 50.0), (24, 30.0)):
-        layer = Image.fromarray(draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        whole += (np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC)) - 128.0) * strength / 128
-    return Image.fromarray(np.clip(whole + 128, 0, 255).astype(np.uint8))
+def cloud(seed: int) -> Image.Image:
+    """A small picture with shapes of several sizes, unlike all others."""
+    picture: Image.Image = models.cloud(seed, 96, 80)
+    return picture
 
 
 def clouds(root: Path, n: int = 24, start: int = 0) -> Path:

@@ -37,9 +37,7 @@ def run_all(s: Session, ran: Sequence[Arm]) -> tuple[list[Arm], LeftOut]:
     plan = s.decisions.once("controls", partial(_given, s) if s.recipe.controls else partial(_plan, s, ran))
     for left in plan["left_out"]:
         s.voice.say(f"  {left['name']}: left out, {left['why']}")
-    for planned in plan["rungs"]:
-        arm = _run(s, recipe.rung_from({k: v for k, v in planned.items() if k != "seconds"}), planned["seconds"])
-        made.append(arm)
+    made += [_run(s, recipe.rung_from(x["rung"]), x["seconds"]) for x in plan["rungs"]]
     return made, list(plan["left_out"])
 
 
@@ -65,7 +63,7 @@ def _given(s: Session) -> dict[str, Any]:
 
 
 def _plan(s: Session, ran: Sequence[Arm]) -> dict[str, Any]:
-    """{rungs: with the seconds each may take, left_out}; made once, then kept."""
+    """{rungs: each with the seconds it may take, left_out}; made once, then kept."""
     pattern, trained = _pattern(s, ran)
     stages = scratch.stages_from(pattern, s.task.modality)
     probe = Rung(RANDOM_PROBE, _probe(s, ran), "random")
@@ -86,7 +84,7 @@ def _plan(s: Session, ran: Sequence[Arm]) -> dict[str, Any]:
 
 def _planned(rungs: Sequence[tuple[Rung, float | None]], *left_out: tuple[str, str]) -> dict[str, Any]:
     return {
-        "rungs": [{**recipe.plain_rung(rung), "seconds": seconds} for rung, seconds in rungs],
+        "rungs": [{"rung": recipe.plain_rung(rung), "seconds": seconds} for rung, seconds in rungs],
         "left_out": [{"name": name, "why": why} for name, why in left_out],
     }
 

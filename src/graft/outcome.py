@@ -12,6 +12,7 @@ import numpy as np
 
 from graft import constant, controls, evaluate, forgetting, proof, recipe, storage, train
 from graft.arms import Arm
+from graft.controls import LeftOut
 from graft.data import Data, Sample
 from graft.evidence import Evidence
 from graft.model import Card
@@ -104,7 +105,7 @@ def report(
         **proof.shown(case, s.data.test),
         "backbone": card(s.origin().card, s.recipe.backbone),
         "left_out": left_out,
-        "evidence": evidence_card(s, arms, found),
+        "evidence": evidence_card(s, case.made, found.left_out),
         "curves": curves(s.folder / "log.jsonl"),
         "decided": decided(s, ranking, found),
         "training_notes": train.notes(s.folder / "log.jsonl"),
@@ -119,10 +120,8 @@ def report(
     }  # fmt: skip
 
 
-def evidence_card(s: Session, ran: Sequence[Arm], found: Evidence) -> dict[str, Any]:
+def evidence_card(s: Session, made: Sequence[Arm], left_out: LeftOut) -> dict[str, Any]:
     """Which controls ran beside the rungs, what they saw, and what share of the run they took."""
-    rungs = {a.name for a in ran}
-    made = [a for n, a in found.arms.items() if n not in rungs and n not in constant.BASELINES]
     seconds = sum(a.seconds for a in made)
     return {
         "mode": s.recipe.evidence,
@@ -131,7 +130,7 @@ def evidence_card(s: Session, ran: Sequence[Arm], found: Evidence) -> dict[str, 
              "recipe": recipe.short_form(a.stages)}
             for a in made
         ],
-        "left_out": found.left_out,
+        "left_out": left_out,
         "seconds": round(seconds, 2),
         "share": round(seconds / max(s.clock.spent(), 1e-9), 4),
     }  # fmt: skip
