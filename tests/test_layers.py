@@ -299,6 +299,5 @@ def test_pictures_of_more_channels_have_no_view_and_the_strictest_line(tmp_path:
 
 def models_bands(file: Path, pixels: np.ndarray) -> None:
     """A TIFF of five bands."""
-    import tifffile
-
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra bands")
     tifffile.imwrite(file, pixels, photometric="minisblack", planarconfig="contig")
