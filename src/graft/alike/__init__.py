@@ -34,15 +34,15 @@ _USUAL_ROWS = 2000  # of features, whose neighbours are looked at to know what i
 class Near:
     """Pairs of rows a < b that may be near copies, by hashes alone, and how alike (0 to 1) these say they are.
 
-    `usual` is the likeness that a pair has in these data without being copies (0 for texts, whose likeness counts
-    by rarity already).
+    `usual` is the likeness that a pair has without being copies: for each pair, the larger of what is usual in these
+    data and around its two pictures. Texts have none: their likeness counts by rarity already.
     """
 
     modality: str
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     like: NDArray[np.float32]
-    usual: float = 0.0
+    usual: NDArray[np.float32] | None = None
 
     def copies(self, looks: torch.Tensor | None = None) -> NDArray[np.bool_]:
         """Which pairs [pairs] are near copies; `looks` are frozen features [n, d] of all rows, where there are any.
@@ -53,7 +53,8 @@ class Near:
             if looks is None:
                 return np.asarray(self.like >= TEXTS)
             return np.asarray(self.like + _cosine(_unit(looks), self.a, self.b) / 2 >= TEXTS_WITH)
-        enough = max(PICTURES, 1 - _ROOM * (1 - self.usual) ** 2)
+        usually = np.zeros(len(self.a)) if self.usual is None else self.usual
+        enough = np.maximum(PICTURES, 1 - _ROOM * (1 - usually) ** 2)
         if looks is None:
             return np.asarray(self.like >= enough)
         centred = _unit(looks - looks.mean(dim=0))

@@ -20,6 +20,7 @@ MOST_TURNED = 20_000
 _COARSE = 8  # pixels, each way, of what candidates are found by
 _BLOCK = 1024  # rows compared with all others at a time
 _TURNED = 2  # neighbours of a turned view
+_CROWDED = 0.8  # a picture among many copies of itself has likenesses near 1 around it: they count as this at most
 
 Rows = NDArray[np.int64]
 
@@ -33,30 +34,33 @@ VIEWS: tuple[Callable[[Floats], Floats], ...] = (
 """As it is, mirrored, and turned by a quarter, a half and three quarters."""
 
 
-def candidates(small: NDArray[np.uint8]) -> tuple[Rows, Rows, Floats, float]:
+def candidates(small: NDArray[np.uint8]) -> tuple[Rows, Rows, Floats, Floats]:
     """(a, b, likeness, usual) of pairs of rows a < b of thumbnails [n, SIDE, SIDE] that are among each other's nearest.
 
-    The likeness is the mean of the whole and the fine correlation (`registered`), `usual` that of a picture's
-    NEIGHBOURS-th nearest, in the median: in photographs 0.3, in scans of one organ 0.6. The low frequencies of the grey
+    The likeness is the mean of the whole and the fine correlation (`registered`). `usual` [pairs] is that of a
+    picture's NEIGHBOURS-th nearest: in the median over all pictures (photographs 0.3, scans of one organ 0.6), or of
+    the pair's own two where that is more (products on white, 0.7, among other photographs). The low frequencies of the grey
     picture are its perceptual hash, kept as numbers (C. Zauner, "Implementation and benchmarking of perceptual image
     hash functions", 2010, section 3.2.1, keeps their signs).
     """
     n = len(small)
     if n < 2:
         none = np.zeros(0, dtype=np.int64)
-        return none, none, np.zeros(0, dtype=np.float32), 0.0
+        return none, none, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
     pictures = small.astype(np.float32)
     found: dict[tuple[int, int], float] = {}
-    usual = 0.0
+    around = np.zeros(n)
     for i, view in enumerate(VIEWS if n <= MOST_TURNED else VIEWS[:1]):
         a, b, like = _of_view(np.ascontiguousarray(view(pictures)), pictures, _TURNED if i else NEIGHBOURS)
         if i == 0:
-            usual = _usual(a, b, like, n)
+            around = _around(a, b, like, n)
         for x, y, value in zip(a.tolist(), b.tolist(), like.tolist(), strict=True):
             found[x, y] = max(found.get((x, y), 0.0), value)
     pairs = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
     like = np.array([found[x, y] for x, y in pairs.tolist()], dtype=np.float32)
-    return pairs[:, 0], pairs[:, 1], like, usual
+    a, b = pairs[:, 0], pairs[:, 1]
+    own = np.minimum(np.maximum(around[a], around[b]), _CROWDED)
+    return a, b, like, np.maximum(own, np.median(around)).astype(np.float32)
 
 
 def _of_view(seen: Floats, pictures: Floats, k: int) -> tuple[Rows, Rows, Floats]:
@@ -104,8 +108,8 @@ def _likeness(a: Floats, b: Floats) -> Floats:
     return np.maximum(like, 0).astype(np.float32)
 
 
-def _usual(a: Rows, b: Rows, like: Floats, n: int) -> float:
-    """The median over pictures of the NEIGHBOURS-th largest likeness; 0 for a picture with fewer candidates."""
+def _around(a: Rows, b: Rows, like: Floats, n: int) -> NDArray[np.float64]:
+    """[n] the NEIGHBOURS-th largest likeness of each picture; 0 for one with fewer candidates."""
     ends = np.concatenate([a, b])
     values = np.concatenate([like, like])
     order = np.lexsort((-values, ends))
@@ -115,4 +119,4 @@ def _usual(a: Rows, b: Rows, like: Floats, n: int) -> float:
     many = last - first >= NEIGHBOURS
     kth = np.zeros(n)
     kth[many] = values[first[many] + NEIGHBOURS - 1]
-    return float(np.median(kth))
+    return kth
