@@ -11,6 +11,7 @@ import graft
 
 
 @pytest.mark.parametrize("channels", [5, 1])
+@pytest.mark.slow
 def test_pictures_of_other_channels_are_trained_on_kept_and_answered(channels: int, zoo: Path, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     y = np.arange(60) % 2

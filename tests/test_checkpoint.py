@@ -194,6 +194,7 @@ def make_mortal(deadly: int) -> None:
 
 @linux
 @pytest.mark.parametrize(("new", "keep"), [(3, 2), (2, 1), (1, 2)], ids=["next", "prunes", "same-step"])
+@pytest.mark.slow
 def test_a_death_at_any_point_leaves_the_old_or_the_new_one(tmp_path: Path, new: int, keep: int) -> None:
     before = tmp_path / "before"
     for step in range(1, max(new, 2)):

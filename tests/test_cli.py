@@ -197,6 +197,7 @@ def test_no_number_that_json_has_not(zoo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["predict", "RUN", "DATA", "--json", "--quiet"], ["list"]])
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(words: list[str], text_run: graft.Run, reviews: Path) -> None:
     """`graft predict ... | head -1`: quiet, and the exit code of SIGPIPE."""
     named = {"RUN": text_run.folder, "DATA": reviews}

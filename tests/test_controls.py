@@ -77,6 +77,7 @@ def test_off_runs_no_control_and_says_nothing_about_transfer(home: Path, bert: P
     assert run.evaluate(reviews)["controls"].keys() == {"majority"}
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_left_out_with_the_reason_and_in_the_repeat_too(
     home: Path, bert: Path, reviews: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_an_arm_that_wins_without_pretrained_weights_is_kept_and_the_transfer_ca
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.slow
 def test_where_nothing_beats_looking_at_nothing_the_run_keeps_that(kind: str, home: Path, bert: Path) -> None:
     """Labels that have nothing to do with the texts, and a rung that trusts its nearest neighbour."""
     draw = np.random.default_rng(0)

@@ -177,6 +177,7 @@ def spoil(folder: Path, kind: str) -> None:
         ("noise.png", ""),
     ],
 )
+@pytest.mark.slow
 def test_an_unreadable_picture(
     kind: str, part: str, photos: Path, fit_pictures: Callable[..., Said], tmp_path: Path
 ) -> None:
@@ -502,6 +503,7 @@ def obey_modes() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the fault is made with Linux means")
 @pytest.mark.parametrize("out", ["read-only/deep/er/run"])
+@pytest.mark.slow
 def test_an_output_folder_that_cannot_be_written(out: str, reviews: Path, tmp_path: Path) -> None:
     """Said before the backbone is loaded or the data are read."""
     (tmp_path / "read-only").mkdir(0o555)
@@ -547,6 +549,7 @@ def test_resume_of_a_finished_run_prints_it_again(fit: Callable[..., Said], revi
     refused(fit(reviews, "--resume", "--seed", "5"), 2, "seed", "--overwrite")
 
 
+@pytest.mark.slow
 def test_resume_with_changed_data_is_refused(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = models.write_csv(tmp_path / "t.csv", ROWS)
     words = [
@@ -581,6 +584,7 @@ def half_done(words: list[object], partial: Path) -> None:
     assert partial.exists(), "the run was over before it could be killed"
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_folder(bert: Path, tmp_path: Path) -> None:
     data = models.write_csv(tmp_path / "t.csv", models.texts(200))
     words = [
@@ -625,12 +629,14 @@ def alone(endpoint: str, tmp_path: Path) -> dict[str, str]:
     return {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hub"), "GRAFT_ZOO": ""}
 
 
+@pytest.mark.slow
 def test_pictures_without_zoo_and_network(photos: Path, tmp_path: Path) -> None:
     said = run("fit", photos, "--out", tmp_path / "run", env=alone("http://127.0.0.1:9", tmp_path), timeout=60)
     refused(said, 4, "no pretrained picture backbone", "--zoo", "GRAFT_ZOO", "127.0.0.1:9")
     nothing_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_no_hang(black_hole: str, photos: Path, tmp_path: Path) -> None:
     env = alone(black_hole, tmp_path)
     refused(

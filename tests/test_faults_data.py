@@ -111,6 +111,7 @@ def without(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.row:02}-{c.code}-{c.name}")
+@pytest.mark.slow
 def test_hostile(
     case: Case,
     corpus: Path,
@@ -364,6 +365,7 @@ def test_row_29_what_hides_behind_accuracy_is_always_shown(
 
 
 @pytest.mark.parametrize("modality", ["text", "picture"])
+@pytest.mark.slow
 def test_row_30_flipped_labels_are_named(modality: str, fit: Callable[..., Said], tmp_path: Path) -> None:
     wrong = {7, 20, 41, 66, 83, 110}
     if modality == "text":
@@ -418,6 +420,7 @@ def test_row_33_the_report_says_which_rows_chose(picture_run: Run) -> None:
 
 
 @pytest.mark.parametrize(("train", "batch"), [(9, 8), (9, 64), (17, 8), (9, 1)])
+@pytest.mark.slow
 def test_row_34_a_last_batch_of_one_or_fewer_rows_than_a_batch(
     train: int, batch: int, fit: Callable[..., Said], tmp_path: Path
 ) -> None:

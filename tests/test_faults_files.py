@@ -52,6 +52,7 @@ ODD = ["with space", "\U0001f600 smile", "two\nlines", "中文字符", LONG, "e\
 
 
 @pytest.mark.parametrize("name", ODD)
+@pytest.mark.slow
 def test_texts_at_odd_places(name: str, bert: Path, tmp_path: Path) -> None:
     """Data, backbone, run and answers, each at such a path."""
     data = models.write_csv(tmp_path / name / f"{name[:100]}.csv", models.texts(40))
@@ -69,6 +70,7 @@ def test_texts_at_odd_places(name: str, bert: Path, tmp_path: Path) -> None:
 
 
 @linux
+@pytest.mark.slow
 def test_names_that_are_no_utf8(zoo: Path, tmp_path: Path) -> None:
     """Names are bytes to the system: a class and pictures called so are read, answered and printed as \\x escapes."""
     data = tmp_path / "data"
@@ -108,6 +110,7 @@ def obey_modes() -> None:
 
 
 @linux
+@pytest.mark.slow
 def test_answers_into_a_folder_that_cannot_be_written(text_run: graft.Run, reviews: Path, tmp_path: Path) -> None:
     """Refused with the place named, and the run is not touched."""
     (tmp_path / "read-only").mkdir(0o555)
@@ -294,6 +297,7 @@ def objects(path: Path) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_pickle_in_the_cache_is_not_run(
     bert: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

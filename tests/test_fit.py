@@ -533,6 +533,7 @@ class Bare(Method):
 '''
 
 
+@pytest.mark.slow
 def test_a_method_from_outside_is_one_file(bert: Path, reviews: Path, tmp_path: Path) -> None:
     stem = f"calm_{time.time_ns()}"  # the registry of this process remembers names
     (tmp_path / f"{stem}.py").write_text(PLUGIN)

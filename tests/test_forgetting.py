@@ -196,6 +196,7 @@ def test_a_frozen_backbone_is_not_flagged_and_a_later_look_agrees(
     assert {**again, "seconds": 0, "max_drop": 0} == {**kept, "seconds": 0, "max_drop": 0}
 
 
+@pytest.mark.slow
 def test_a_repeat_measures_the_same(tmp_path: Path, text_run: Run, reviews: Path, other: Path) -> None:
     more = ("--recipe", "finetune:depth=1", "--set", "stage.0.epochs=1", "--seed", 4)
     fit(other, text_run, reviews, tmp_path / "a", *more)

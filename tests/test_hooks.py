@@ -247,6 +247,7 @@ def test_transformers_resizes_pictures_almost_as_graft_does(vit_run: Run, tmp_pa
         ("dinov2", {**VIT, "mlp_ratio": 2}, "Dinov2Model"),
     ],
 )
+@pytest.mark.slow
 def test_transformers_takes_the_head_only_where_the_scores_are_equal(
     kind: str, values: dict[str, Any], expected: str, tmp_path: Path, photos: Path
 ) -> None:

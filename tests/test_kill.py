@@ -166,6 +166,7 @@ def test_killed_three_times_and_resumed(words: list[object], straight: Path, tmp
     equal(straight, out)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_it_stops_and_goes_on(words: list[object], straight: Path, tmp_path: Path) -> None:
     out, reached = tmp_path / "run", 0
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -227,6 +228,7 @@ def test_killed_forty_times_at_random_moments_of_work(words: list[object], tmp_p
     assert runs >= 2
 
 
+@pytest.mark.slow
 def test_the_second_signal_ends_at_once(words: list[object], tmp_path: Path) -> None:
     """Asked while the libraries load, it would stop at the first step; asked twice it does not wait for that."""
     process = start(*words, tmp_path / "run")

@@ -186,6 +186,7 @@ def test_numbers_are_evaluated(stars_run: Run, home: Path) -> None:
     assert found["scores"]["r2"]["value"] > 0.2
 
 
+@pytest.mark.slow
 def test_numbers_of_pictures(home: Path, zoo: Path) -> None:
     rows = []
     for i in range(60):
@@ -218,6 +219,7 @@ def test_several_labels_of_pictures(home: Path, zoo: Path) -> None:
 # ------------------------------------------------------------------------------- what decides, where
 
 
+@pytest.mark.slow
 def test_the_measure_that_was_asked_for_decides(home: Path, bert: Path, reviews: Path) -> None:
     run = graft.fit(
         reviews, measure="log_loss", backbone=f"local:{bert}", budget="40s", out=home / "by-loss", quiet=True
@@ -295,6 +297,7 @@ def test_a_target_that_is_no_number_is_named(home: Path, bert: Path) -> None:
         graft.fit(path, task="image_regression", backbone=f"local:{bert}", out=home / "w", quiet=True)
 
 
+@pytest.mark.slow
 def test_options_reach_the_recipe_and_a_repeat_is_the_same(stars_run: Run, home: Path, bert: Path) -> None:
     run: Any = graft.fit(
         home / "stars.csv",
@@ -309,6 +312,7 @@ def test_options_reach_the_recipe_and_a_repeat_is_the_same(stars_run: Run, home:
     assert again.report["measure"] == "rmse" and again.report["headline"] == run.report["headline"]
 
 
+@pytest.mark.slow
 def test_a_stage_that_gets_no_better_is_ended_early_and_repeats_alike(home: Path, bert: Path, reviews: Path) -> None:
     more: dict[str, Any] = {"backbone": f"local:{bert}", "recipe": "probe:l2=0.1 > finetune", "quiet": True}
     numbers = ["stage.1.epochs=9", "stage.1.lr=1e-9"]

@@ -96,6 +96,7 @@ def test_grouped_folds_hold_equal_shares_of_each_class() -> None:
 
 @pytest.mark.parametrize("loss", linear.LOSSES)
 @pytest.mark.parametrize("groups", [list(range(90)), ["one"] * 90])
+@pytest.mark.slow
 def test_groups_that_say_nothing_change_no_fold(loss: str, groups: list[object]) -> None:
     x, draw = made(90)
     y = targets(loss, 90, draw)

@@ -238,6 +238,7 @@ def test_measures_are_scikit_learns(key: str, in_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("key", CASES)
+@pytest.mark.slow
 def test_a_resample_is_measured_as_if_it_were_written_out(key: str, in_folder: Path) -> None:
     kind, decoded, truth, labels, oracles = answers(key)
     weights = resamples(len(truth), 12, key)

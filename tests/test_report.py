@@ -247,6 +247,7 @@ def test_each_kind_of_answer_has_its_page(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", reports.KINDS)
 @pytest.mark.parametrize("how", ["gone", "none", "empty"])
+@pytest.mark.slow
 def test_each_kind_does_without_any_key(kind: str, how: str) -> None:
     for key in reports.KINDS[kind]():
         r = reports.KINDS[kind]()

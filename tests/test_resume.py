@@ -145,6 +145,7 @@ def go_on(scenario: Scenario, folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.slow
 def test_a_stage_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     straight = SCENARIOS[name].straight()
     for k in (1, 5):
@@ -179,6 +180,7 @@ def child(code: str, *args: object) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_bit_for_bit(tmp_path: Path) -> None:
     names = ["lora+flexmatch+l2_head", "ema+mixup+sam"]
     for name in names:
@@ -297,6 +299,7 @@ def run_rank(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     code = "import sys, test_resume; test_resume.run_rank(int(sys.argv[1]), sys.argv[2])"
     processes = [child(code, rank, tmp_path) for rank in range(2)]

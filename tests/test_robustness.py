@@ -58,6 +58,7 @@ def forget(run: Run, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("which", ["pictures", "texts"])
+@pytest.mark.slow
 def test_every_rung_that_ran_can_be_loaded_and_answers_as_it_did(which: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(which)
     assert {f"rungs/{n}.safetensors" for n in run.meta["rungs"]} == {
@@ -158,6 +159,7 @@ def test_a_fit_says_which_weights_it_did_not_keep(
     assert found["robustness"]["missing"] == dict.fromkeys(gone, "its weights were not kept")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_rungs(
     bert: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_the_scores_are_those_of_the_corrupted_pictures(pictures: Run, photos: P
             assert found.scores[name]["blur", strength].value == pytest.approx(right, abs=0.021), (name, strength)
 
 
+@pytest.mark.slow
 def test_the_command_says_it(texts: Run, reviews: Path) -> None:
     shown = call("evaluate", texts.folder, reviews, "--corrupt", "--corrupt-samples", "20", "--quiet")
     assert shown.code == 0, shown.err

@@ -91,6 +91,7 @@ def test_evaluate_measures_calibrated_answers_of_the_model_and_the_controls(sure
         assert found["controls"][name]["value"] == pytest.approx(control["value"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_without_calibration_there_is_no_temperature(sure_run: Run, home: Path, bert: Path, tmp_path: Path) -> None:
     run = graft.fit(
         home / "noisy.csv", backbone=f"local:{bert}", recipe="probe:l2=0.000001", set=["calibrate=false"],

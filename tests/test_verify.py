@@ -50,6 +50,7 @@ def test_a_run_as_it_was_written_is_whole(which: str, request: pytest.FixtureReq
 
 
 @pytest.mark.parametrize("kind", ["numbers", "labels"])
+@pytest.mark.slow
 def test_runs_of_other_kinds_are_whole_too(kind: str, home: Path, bert: Path) -> None:
     rows = [(text, f"{len(text) / 10:.3f}" if kind == "numbers" else f"{label};long" if len(text) > 45 else label)
             for text, label in models.texts(120)]  # fmt: skip
@@ -148,6 +149,7 @@ def test_the_command_says_it_and_exits_with_3(text_run: Run, copied: Copied, tmp
     assert missing.code == 2 and "no finished run" in missing.err
 
 
+@pytest.mark.slow
 def test_groups_count_as_one_and_are_saved_without_their_names(home: Path, bert: Path) -> None:
     rows = [(text, label, f"patient {i // 4}") for i, (text, label) in enumerate(models.texts(160))]
     file = models.write_csv(home / "patients.csv", rows, ("text", "label", "patient"))

@@ -64,6 +64,7 @@ def test_runs_of_other_questions_are_refused(
     assert call("compare", runs[0], tmp_path / "none").code == 2
 
 
+@pytest.mark.slow
 def test_rows_of_other_files_with_the_same_name_are_no_common_samples(home: Path, bert: Path, tmp_path: Path) -> None:
     runs = []
     for i in range(2):
@@ -75,6 +76,7 @@ def test_rows_of_other_files_with_the_same_name_are_no_common_samples(home: Path
         graft.compare(runs[0].folder, runs[1].folder)
 
 
+@pytest.mark.slow
 def test_runs_decided_by_different_measures_ask_for_one(bert: Path, reviews: Path, tmp_path: Path) -> None:
     runs = [
         graft.fit(reviews, backbone=f"local:{bert}", recipe="probe:l2=0.1", measure=m, out=tmp_path / m, quiet=True)

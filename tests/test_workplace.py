@@ -343,6 +343,7 @@ def dies(out: Path, deadly: int, **flags: bool) -> bool:
 @linux
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("then", ["resume", "overwrite"])
+@pytest.mark.slow
 def test_a_death_at_any_point_of_an_overwrite_leaves_a_whole_run(tmp_path: Path, then: str) -> None:
     for deadly in range(1, 200):
         out = tmp_path / str(deadly) / "run"
