@@ -133,8 +133,8 @@ CASES = {
     "null: sst2 (500), labels shuffled": Case(
         texts("sst2", 500, True), lambda room, seed: "bundled:all-MiniLM-L6-v2", (*SAME, "hurt")
     ),
-    "hurt: digits, weights shuffled": Case(digits(1500), spoiled("mobilenetv1_025_128"), (*SAME, "hurt"), epochs=8),
-    "hurt: digits, misprepared": Case(digits(1500), misprepared("mobilenetv1_025_128"), (*SAME, "hurt"), epochs=8),
+    "hurt: digits, weights shuffled": Case(digits(600), spoiled("mobilenetv1_025_128"), (*SAME, "hurt"), epochs=6),
+    "hurt: digits, misprepared": Case(digits(600), misprepared("mobilenetv1_025_128"), (*SAME, "hurt"), epochs=6),
     "destroyed: hymenoptera, rate 0.1": Case(as_is("hymenoptera"), zoo("mobilenetv1_050_160"), ("helped",), lr=0.1),
 }
 
