@@ -43,7 +43,7 @@ def shrinkage(material: Material) -> float:
     size = float(np.square(scatter).sum())
     away = size / d - mean**2  # squared distance from the multiple of the identity, over d
     spread = (float(np.square(material.moments.norms).sum()) / n - size) / (n * d)
-    return 1.0 if away <= 0 else min(max(spread / away, 0.0), 1.0)
+    return 0.0 if away <= 0 else min(max(spread / away, 0.0), 1.0)  # nothing to shrink towards: it is there
 
 
 def _between(material: Material) -> Floats:
