@@ -1,4 +1,4 @@
-"""What scores share: sums against plain numpy, samples that do not depend on the candidate, and what a caller may give."""
+"""What scores share: sums against plain numpy, rows that do not depend on the candidate, and what may be given."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from graft.scores._material import Material, NoScore
 from graft.scores._moments import Floats, Ints
 
 MOST_ROWS = 1000  # half a million pairs
+DIGITS = 12  # distances that differ by rounding are ties
 
 
 def target_distances(material: Material, rows: Ints) -> Floats:
@@ -23,8 +24,11 @@ def spearman(a: Floats, b: Floats) -> float:
     """Rank correlation of two lists of distances, ties at their mean rank; raises NoScore where one does not vary."""
     from scipy.stats import rankdata
 
-    if not len(a) or np.ptp(b) == 0:
-        raise NoScore("all pairs of the sampled rows are equally far apart by the target")
-    if np.ptp(a) == 0:
-        raise NoScore("all pairs of the sampled rows are equally far apart by the features")
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    ranks = []
+    for distances, by in ((a, "features"), (b, "target")):
+        largest = float(distances.max(initial=0.0))
+        rounded = np.round(distances / largest, DIGITS) if largest > 0 else distances
+        if not len(distances) or np.ptp(rounded) == 0:
+            raise NoScore(f"all pairs of the sampled rows are equally far apart by the {by}")
+        ranks.append(rankdata(rounded))
+    return float(np.corrcoef(*ranks)[0, 1])

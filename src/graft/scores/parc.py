@@ -9,8 +9,6 @@ from graft.measures import CLASSES, LABELS
 from graft.scores._material import Material, NoScore
 from graft.scores._pairs import MOST_ROWS, spearman, target_distances
 
-DIGITS = 12  # correlations that differ by rounding are ties
-
 
 def parc(material: Material) -> float:
     """Spearman's correlation, -1 to 1, of pairwise 1 - Pearson of features with 1 - Pearson of one-hot targets.
@@ -31,5 +29,5 @@ def parc(material: Material) -> float:
         wanted = target_distances(material, rows)
     else:
         rows = rows[np.ptp(material.given[rows], axis=1) > 0]
-        wanted = np.round(pdist(material.given[rows].astype(np.float64), "correlation"), DIGITS)
+        wanted = pdist(material.given[rows].astype(np.float64), "correlation")
     return spearman(pdist(material.features[rows].astype(np.float64), "correlation"), wanted)
