@@ -1,4 +1,4 @@
-"""LDA and SFDA: against scikit-learn's discriminant with the same shrinkage, and the paper's steps on explicit matrices."""
+"""LDA and SFDA: against scikit-learn with the same shrinkage, and the steps of the paper on explicit matrices."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FLOOR = 1e-6  # of the mean variance: a class of exact copies has none of its ow
 def gbc(material: Material) -> float:
     """Minus the sum over ordered pairs of classes of their Bhattacharyya coefficients; spherical covariances.
 
-    Pandy, Agostinelli, Uijlings, Ferrari and Mensink 2022 (CVPR), section 3.2, on 64 principal components as in their
+    Pándy, Agostinelli, Uijlings, Ferrari and Mensink 2022 (CVPR), section 3.2, on 64 principal components as in their
     section 4. Classes with one sample have no variance and are left out. Unchanged by rotation, shift and scale.
     At most 0; higher is better. Raises NoScore where fewer than two classes have two samples. O(n d 64 + c^2 64).
     """
@@ -27,7 +27,7 @@ def gbc(material: Material) -> float:
 
 
 def gbc_diagonal(material: Material) -> float:
-    """GBC with a variance for each principal component and class; all else as `gbc`."""
+    """GBC of Pándy et al. 2022 with a variance for each principal component and class; all else as `gbc`."""
     means, variances, scale = _gaussians(material)
     return -scale * _overlap(means, variances)
 

@@ -6,8 +6,10 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from graft.measures import CLASSES, LABELS
+from graft.scores._given import Array
 from graft.scores._material import Material, NoScore
-from graft.scores._pairs import MOST_ROWS, spearman, target_distances
+from graft.scores._moments import Floats
+from graft.scores._pairs import DIGITS, MOST_ROWS, spearman, target_distances
 
 
 def parc(material: Material) -> float:
@@ -29,5 +31,10 @@ def parc(material: Material) -> float:
         wanted = target_distances(material, rows)
     else:
         rows = rows[np.ptp(material.given[rows], axis=1) > 0]
-        wanted = pdist(material.given[rows].astype(np.float64), "correlation")
-    return spearman(pdist(material.features[rows].astype(np.float64), "correlation"), wanted)
+        wanted = _apart(material.given[rows])
+    return spearman(_apart(material.features[rows]), wanted)
+
+
+def _apart(x: Array) -> Floats:
+    """1 - Pearson of all pairs of rows; rounded, since rows that correlate fully differ by rounding alone."""
+    return np.asarray(np.round(pdist(x.astype(np.float64), "correlation"), DIGITS))
