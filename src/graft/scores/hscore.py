@@ -1,0 +1,52 @@
+"""H-score: how much of the features' variance is between classes, each direction in units of its own variance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graft.measures import CLASSES
+from graft.scores._material import Material, NoScore
+from graft.scores._moments import Floats
+
+
+def hscore(material: Material) -> float:
+    """trace(cov(features)^-1 cov(class means)), a number from 0 to the number of classes less one.
+
+    Bao, Li, Huang, Zhang, Zheng, Zamir and Guibas 2019 (ICIP), definition 2; the inverse is the pseudo-inverse.
+    Unchanged by invertible affine maps of the features. Raises NoScore where n - 1 directions vary: any features
+    then separate any classes.
+    """
+    material.require(CLASSES)
+    if len(material.spectrum.values) >= material.n - 1:
+        raise NoScore("as many directions as samples: it is the number of classes less one whatever the features")
+    return float((_between(material) / material.spectrum.values).sum())
+
+
+def regularised_hscore(material: Material) -> float:
+    """The H-score with a covariance shrunk towards a multiple of the identity, of use where n is not large against d.
+
+    Ibrahim, Ponomareva and Mazumder 2022 (ECML PKDD), section 4: trace(S_a^-1 (1 - a) cov(class means)), with
+    S_a = (1 - a) S + a trace(S)/d I and the a of Ledoit and Wolf 2004, "A well-conditioned estimator for
+    large-dimensional covariance matrices", section 3. Unchanged by rotation, shift and scale.
+    """
+    material.require(CLASSES)
+    a = shrinkage(material)
+    values = material.spectrum.values / material.n
+    target = a * float(values.sum()) / material.d
+    return float(((1 - a) * _between(material) / material.n / ((1 - a) * values + target)).sum())
+
+
+def shrinkage(material: Material) -> float:
+    """The weight of the identity, from 0 to 1, that Ledoit and Wolf estimate to be best (their lemma 3.5)."""
+    scatter, n, d = material.moments.scatter / material.n, material.n, material.d
+    mean = float(np.trace(scatter)) / d
+    size = float(np.square(scatter).sum())
+    away = size / d - mean**2  # squared distance from the multiple of the identity, over d
+    spread = (float(np.square(material.moments.norms).sum()) / n - size) / (n * d)
+    return 0.0 if away <= 0 else min(max(spread / away, 0.0), 1.0)  # nothing to shrink towards: it is there
+
+
+def _between(material: Material) -> Floats:
+    """Scatter between classes along each direction of the spectrum [q]."""
+    vectors = material.spectrum.vectors
+    return np.asarray(np.einsum("ij,ij->j", vectors, material.between @ vectors))
