@@ -16,7 +16,8 @@ them is not assumed but tried on an input, before and after; a network of which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -129,13 +130,9 @@ def cut(backbone: Backbone, parts: int, name: str = "") -> Cut:
     if not 1 <= parts < len(groups):
         raise UsageError(f"{name}: stages={parts}, and {_parts(groups)}")
     backbone.source_head = None
-    modes = {m: m.training for m in backbone.modules()}
-    backbone.eval()
-    try:
+    with _evaluating(backbone):
         made = _made(backbone, parts, groups, name)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    made.training = backbone.training
     made.card = _cards.of_part(backbone.card, made)
     return made
 
@@ -143,10 +140,21 @@ def cut(backbone: Backbone, parts: int, name: str = "") -> Cut:
 def possible(backbone: Backbone) -> list[int]:
     """How many parts a cut of this backbone may keep, without all of them, ascending; it stays as it is."""
     groups = backbone.stages()
-    training = backbone.training
-    found = _ends(backbone.eval(), groups, backbone.card.name) if len(groups) > 2 else {}
-    backbone.train(training)
+    with _evaluating(backbone):
+        found = _ends(backbone, groups, backbone.card.name) if len(groups) > 2 else {}
     return [k for k in range(1, len(groups) - 1) if k in found]
+
+
+@contextmanager
+def _evaluating(backbone: Backbone) -> Iterator[None]:
+    """Evaluation mode for a while; each module has its own mode back behind it."""
+    modes = {m: m.training for m in backbone.modules()}
+    backbone.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _parts(groups: Groups) -> str:
