@@ -492,7 +492,7 @@ def test_a_fit_on_a_part_saves_loads_and_repeats(photos: Path, zoo: Path, tmp_pa
         photos,
         backbone=name,
         recipe="probe > finetune:depth=2",
-        set=["stage.2.epochs=2"],
+        set=["stage.1.epochs=2"],
         out=tmp_path / "run",
         quiet=True,
     )
@@ -514,7 +514,7 @@ def test_texts_are_fitted_on_a_part_of_an_encoder(reviews: Path, bert: Path, tmp
         reviews,
         backbone=f"local:{bert}:stages=1",
         recipe="finetune",
-        set=["stage.1.epochs=1"],
+        set=["stage.0.epochs=1"],
         out=tmp_path / "run",
         quiet=True,
     )
@@ -525,10 +525,16 @@ def test_texts_are_fitted_on_a_part_of_an_encoder(reviews: Path, bert: Path, tmp
     assert torch.equal(pooled(part), pooled(again.model.backbone))
     with pytest.raises(UsageError, match="the first parts of a network have no form in transformers"):
         again.to_transformers()
+    other = models.write_csv(tmp_path / "other.csv", models.texts(80, seed=5))
     later = graft.fit(
-        reviews, backbone=f"run:{run.folder}:stages=1", recipe="probe", out=tmp_path / "later", quiet=True
+        other,
+        backbone=f"run:{run.folder}:stages=1",
+        recipe="probe",
+        keep=str(reviews),
+        out=tmp_path / "later",
+        quiet=True,
     )
-    assert any("were learned from" in str(n) for n in later.report["data"]["notes"])
+    assert "its head reads the whole of it" in later.report["forgetting"]["head"]["why"]
 
 
 @pytest.mark.slow

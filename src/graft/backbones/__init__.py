@@ -45,6 +45,11 @@ def split(name: str) -> tuple[str, str]:
     raise UsageError(f"backbone {name!r}: write SOURCE:NAME, for instance timm:resnet18 or local:FOLDER.{hint}")
 
 
+def suffix(name: str) -> str:
+    """What a name says of parts and weights (`:stages=4:weights=random`, in this order); "" where it says nothing."""
+    return _named.read(name)[1].suffix
+
+
 def _is_path(name: str) -> bool:
     path = Path(name.partition(ARCHITECTURE)[0])
     return path.is_dir() or (path.suffix == ".safetensors" and path.is_file())
@@ -69,7 +74,6 @@ def with_architecture(name: str, architecture: str) -> str:
     an architecture that neither has, or both, and for names of backbones that say their own.
     """
     source, rest = split(name)
-    suffix = _named.read(name)[1].suffix
     if source != "local":
         raise UsageError(f"--architecture {architecture}: {name} says its own; it is for local:FILE.safetensors")
     if ARCHITECTURE in rest:
@@ -86,7 +90,7 @@ def with_architecture(name: str, architecture: str) -> str:
     bare = bare or architecture
     if not _has(chosen[0], bare):
         raise UsageError(f"{chosen[0]} has no architecture {bare!r}.{did_you_mean(bare, _known(chosen[0]))}")
-    return f"local:{rest}{ARCHITECTURE}{chosen[0]}/{bare}{suffix}"
+    return f"local:{rest}{ARCHITECTURE}{chosen[0]}/{bare}{suffix(name)}"
 
 
 def _known(library: str) -> list[str]:
