@@ -27,7 +27,7 @@ from graft import (
     storage,
 )
 from graft._wording import short
-from graft.backbones import split
+from graft.backbones import split, suffix
 from graft.data import Data, Note
 from graft.errors import DataError, GraftError, SetupError, Stopped, UsageError, some
 from graft.evidence import Evidence, gather
@@ -285,7 +285,8 @@ def _seen_before(s: Session) -> set[int]:
     Test samples among what the earlier run saw flatter the score: they are counted and said.
     """
     source, name = split(s.recipe.backbone)
-    earlier = storage.seen(Path(name)) if source == "run" else set()
+    knows = source == "run" and not suffix(s.recipe.backbone).endswith("weights=random")
+    earlier = storage.seen(Path(name)) if knows else set()
     known = [x.id for x in s.data.test if storage.mark(x.digest) in earlier]
     if known:
         note = Note(

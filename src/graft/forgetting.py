@@ -26,7 +26,7 @@ from torch import nn
 
 from graft import calibrate, evaluate, features, linear, recipe, sources, storage
 from graft._wording import interval, is_percent, number, spoken
-from graft.backbones import _channels, _weights, split
+from graft.backbones import _channels, _weights, split, suffix
 from graft.data import Data, Sample, by_label, split_key, subset
 from graft.errors import GraftError, UsageError
 from graft.evaluate import Score
@@ -132,6 +132,8 @@ def _earlier(asked: Recipe, task: Task, found: Data) -> tuple[Earlier | None, st
     source, name = split(asked.backbone) if asked.backbone != "auto" else ("", "")
     if source != "run":
         return None, "the backbone is no earlier run of graft (run:FOLDER), so there is no head to ask"
+    if suffix(asked.backbone):
+        return None, f"the backbone is {name} with {suffix(asked.backbone)[1:]}, and its head reads the whole of it"
     folder = Path(name)
     meta = storage.read_meta(folder)
     known = storage.task_of(meta)

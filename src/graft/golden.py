@@ -38,7 +38,7 @@ def make(model: Model, task: Task) -> dict[str, Any]:
     "pred" and "answer" hold up to 64 numbers of the features, of the head and of the decoded answer. Runs on
     the CPU and leaves the model as it is. Raises DataError where a number is not finite: such a model answers nothing.
     """
-    sample = _sample(model.backbone.modality, int((task.schema or {}).get("channels", 3)))
+    sample = sample_of(model.backbone.modality, int((task.schema or {}).get("channels", 3)))
     if sample is None:
         return {}
     said = _answer(model, task, sample)
@@ -75,10 +75,11 @@ def check(model: Model, task: Task, golden: Mapping[str, Any], where: str) -> No
             )
 
 
-def _sample(modality: str, channels: int) -> Sample | None:
+def sample_of(modality: str, channels: int = 3) -> Sample | None:
+    """The golden input of a modality; None for kinds of data that have none."""
     if modality == "picture":
         picture = _picture()
-        if channels > 3:  # the three colours over and over
+        if channels not in (1, 3):  # the three colours over and over
             return Sample(np.asarray(picture)[:, :, np.arange(channels) % 3], None, "golden")
         return Sample(picture, None, "golden")
     return Sample(TEXT, None, "golden") if modality == "text" else None

@@ -234,6 +234,8 @@ def start_of(text: str, letters: int) -> str:
 
 
 def _tokenizer(backbone: Backbone) -> Tokenizer | None:
+    cut = sys.modules.get("graft.backbones._cut")
+    backbone = backbone.inner if cut is not None and isinstance(backbone, cut.Cut) else backbone
     module = sys.modules.get("graft.backbones.transformers")  # whoever has such a backbone has loaded it
     return backbone.tokenizer if module is not None and isinstance(backbone, module.TextEncoder) else None
 

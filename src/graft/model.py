@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from graft.errors import UsageError
+from graft.pooling import as_maps, over_places, over_tokens
 
 if TYPE_CHECKING:
     from graft.data import Note, Sample
@@ -133,13 +134,15 @@ class Backbone(nn.Module):
     """What is known: turns samples into features. Sources subclass it once.
 
     Attributes: `card`, `dim` (d of pooled), `modality` ("picture", "text", ...), `source_head` (the
-    module that answered the pretraining task, or None).
+    module that answered the pretraining task, or None), `batch_first` (whether the tokens inside lie as
+    [b, t, d]; False: as [t, b, d]).
     """
 
     card: Card
     dim: int
     modality: str
     source_head: nn.Module | None
+    batch_first: bool = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,6 +173,16 @@ class Backbone(nn.Module):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """JSON-able values from which the source's `build` makes the same module again, without weights."""
+
+    def pool(self, found: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> Features:
+        """Features of batch x, were `found` all that the trunk gives: maps, tokens [b, t, d] or vectors [b, d].
+
+        It is pooled as `forward` pools; here by the mean over places or tokens.
+        """
+        if found.ndim == 4:
+            return Features(over_places(found), maps=(as_maps(found),))
+        tokens = found if found.ndim == 3 else None
+        return Features(over_tokens(found, mask), tokens=tokens, mask=mask if tokens is not None else None)
 
     def notes(self, samples: Sequence[Sample]) -> list[Note]:
         """What a person should know of how these samples fit what the backbone takes (cut texts, unknown words)."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from graft.files import read_json
 from graft.model import Card
@@ -127,6 +129,16 @@ def card(
         trained_on=str(said.get("training_data", trained_on)),
         top1=float(own[0]) if own else top1,
     )
+
+
+def of_part(whole: Card, module: nn.Module) -> Card:
+    """The card of a part of a network, or of the same network with other weights: its own size, and no top-1.
+
+    MB are those that its share of the whole's file takes, or of float32 where there is no file.
+    """
+    count = sum(v.numel() for n, v in module.state_dict().items() if not n.startswith("source_head."))
+    mb = whole.mb * min(1.0, count / whole.parameters) if whole.parameters and whole.mb else 4 * count / 1e6
+    return replace(whole, parameters=count, mb=round(mb, 2), top1=None)
 
 
 def read_card(file: Path) -> dict[str, Any]:

@@ -85,6 +85,13 @@ class TimmBackbone(Backbone):
         pooled = self.net.forward_head(maps, pre_logits=True)
         return Features(pooled, tokens=maps) if maps.ndim == 3 else Features(pooled, maps=(maps,))
 
+    def pool(self, found: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> Features:
+        if found.ndim != 3:
+            return super().pool(found, x, mask)
+        first = int(getattr(self.net, "num_prefix_tokens", 0))  # none where the class token joins late (CaiT, XCiT)
+        token = first > 0 and getattr(self.net, "global_pool", "") == "token"
+        return Features(found[:, 0] if token else found[:, first:].mean(dim=1), tokens=found)
+
     def _trunk(self, embedded: torch.Tensor) -> torch.Tensor:
         net = self.net
         x: torch.Tensor = net.norm(net.blocks(net.norm_pre(net.patch_drop(net._pos_embed(embedded)))))

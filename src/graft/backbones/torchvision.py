@@ -98,6 +98,11 @@ class TorchvisionBackbone(Backbone):
             return Features(maps.mean(dim=(2, 3)), maps=(maps,))
         return Features(out)
 
+    def pool(self, found: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> Features:
+        if found.ndim == 3 and isinstance(self.net, models.VisionTransformer):
+            return Features(found[:, 0], tokens=found)
+        return super().pool(found, x, mask)
+
     def describe(self) -> dict[str, Any]:
         return {
             "source": "torchvision",

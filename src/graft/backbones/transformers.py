@@ -24,6 +24,7 @@ from graft.errors import DataError, SecurityError, some
 from graft.files import read_json
 from graft.heads import SourceHead
 from graft.model import Backbone, Card, Encoded, Features
+from graft.pooling import over_tokens
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -55,6 +56,7 @@ class TextEncoder(Backbone):
         self.config, self.card, self.limit, self.origin = config, card, limit, origin
         self.dim = int(config.hidden_size)
         self.pad = int(config.pad_token_id or 0)
+        self.batch_first = config.model_type != "xlnet"
         self._tokenizer_file = tokenizer
         self.tokenizer = _tokenizer(tokenizer, card.name)
         self.tokenizer.no_padding()
@@ -97,12 +99,18 @@ class TextEncoder(Backbone):
     def forward(
         self, x: torch.Tensor, embedded: torch.Tensor | None = None, mask: torch.Tensor | None = None
     ) -> Features:
-        seen = (x != self.pad) if mask is None else mask  # [b, t]
-        seen = seen | (torch.arange(x.shape[1], device=x.device) == 0)  # an empty text still has one token
         given = {"input_ids": x} if embedded is None else {"inputs_embeds": embedded}
-        tokens = self.net(attention_mask=seen.long(), **given).last_hidden_state  # [b, t, d]
-        share = seen.unsqueeze(2).to(tokens.dtype)
-        return Features((tokens * share).sum(dim=1) / share.sum(dim=1), tokens=tokens, mask=seen)
+        tokens = self.net(attention_mask=self._seen(x, mask).long(), **given).last_hidden_state  # [b, t, d]
+        return self.pool(tokens, x, mask)
+
+    def pool(self, found: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> Features:
+        seen = self._seen(x, mask)
+        return Features(over_tokens(found, seen), tokens=found, mask=seen)
+
+    def _seen(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Which tokens count, [b, t]; an empty text still has one."""
+        seen = (x != self.pad) if mask is None else mask
+        return seen | (torch.arange(x.shape[1], device=x.device) == 0)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -132,7 +140,8 @@ class PictureNetwork(Backbone):
         self.channels = int(config.num_channels)
         names = [n for n, _ in self.net.named_parameters()]
         # ViT's pooler is a layer for another task, which classifiers (and their checkpoints) leave out.
-        self.first_token = any(n.endswith("cls_token") for n in names) and any("pooler.dense" in n for n in names)
+        self.class_token = any(n.endswith("cls_token") for n in names)
+        self.first_token = self.class_token and any("pooler.dense" in n for n in names)
         if self.first_token:
             _without_pooler(self.net)
         self.eval()
@@ -162,6 +171,12 @@ class PictureNetwork(Backbone):
             pooled = pooler.flatten(1) if pooler is not None else last.mean(dim=(2, 3))
             return Features(pooled, maps=(last,))
         return Features(last[:, 0] if pooler is None else pooler, tokens=last)
+
+    def pool(self, found: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> Features:
+        if found.ndim != 3 or not self.class_token:
+            return super().pool(found, x, mask)
+        patches = getattr(self.config, "use_mean_pooling", False)  # BEiT's and Data2Vec's poolers
+        return Features(found[:, 1:].mean(dim=1) if patches else found[:, 0], tokens=found)
 
     def describe(self) -> dict[str, Any]:
         return {

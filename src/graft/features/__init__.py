@@ -24,7 +24,7 @@ from graft.tasks import Task
 
 __all__ = ["MOST_BYTES", "Table", "answers", "cache_folder", "extract", "is_cached", "key"]
 
-VERSION = 2
+VERSION = 3
 POOLED, STAGE = "pooled", "stage/"
 """Names of arrays: that of the backbone's answer, and what a stage's name comes after."""
 Tick = Callable[[int], None]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
 from graft.model import Backbone, Features
+from graft.pooling import over_places, over_tokens
 
 
 class Stages:
@@ -18,8 +20,10 @@ class Stages:
 
     **The rule.** `Backbone.stages()` names the parameters of each stage. Among the modules all of whose
     parameters belong to one stage, the outermost that run say what the stage gives, and of several the one that
-    runs last: a transformer's layer, a block of a network, the normalisation behind a first convolution. A stage
-    none of whose modules runs (a position embedding alone) gives nothing.
+    runs last: a transformer's layer, a block of a network, the normalisation behind a first convolution. Where an
+    activation follows that module in the same `nn.Sequential` (VGG, AlexNet), the stage gives what the activation
+    gives: the mean of a bare convolution is a linear map of the stage before it. A stage none of whose modules runs
+    (a position embedding alone) gives nothing.
 
     **Pooling.** Maps [b, c, h, w] or, where the two middle sides are the equal ones, [b, h, w, c] give their mean
     over the places; tokens [b, t, d] their mean over the tokens of the text, or over all where there is no mask;
@@ -29,7 +33,7 @@ class Stages:
     def __init__(self, backbone: Backbone, x: torch.Tensor) -> None:
         """Run once over a batch x, to see which modules run. No gradients are wanted."""
         self.backbone = backbone
-        self.modules = _chosen(backbone, x)  # stage -> module
+        self.modules = ends(backbone, x)  # stage -> module
         self._seen: dict[str, torch.Tensor] = {}
 
     @contextmanager
@@ -43,23 +47,27 @@ class Stages:
                 hook.remove()
 
     def _see(self, stage: str, module: nn.Module, given: Any, out: Any) -> None:
-        found = _tensor(out)
-        if found is not None:  # maps are pooled at once: the next layer may overwrite them in place
-            self._seen[stage] = _over_places(found) if found.ndim == 4 else found
+        found = tensor(out)
+        if found is None:
+            return
+        if found.ndim == 3 and not self.backbone.batch_first:
+            found = found.transpose(0, 1)
+        # maps are pooled at once: the next layer may overwrite them in place
+        self._seen[stage] = over_places(found) if found.ndim == 4 else found
 
     def take(self, features: Features) -> dict[str, torch.Tensor]:
         """Pooled [b, d] of the pass just seen, by stage, from input to output."""
-        found = {stage: _over_tokens(self._seen[stage], features.mask) for stage in self.modules if stage in self._seen}
+        found = {stage: over_tokens(self._seen[stage], features.mask) for stage in self.modules if stage in self._seen}
         self._seen.clear()
         return found
 
 
-def _chosen(backbone: Backbone, x: torch.Tensor) -> dict[str, nn.Module]:
-    """By stage: of its outermost modules that run, the last."""
+def ends(backbone: Backbone, x: torch.Tensor) -> dict[str, nn.Module]:
+    """By stage, the module that says what it gives (see `Stages`), from one pass over a batch x."""
     ran: dict[str, tuple[int, nn.Module]] = {}
 
     def note(stage: str, depth: int, module: nn.Module, given: Any, out: Any) -> None:
-        if _tensor(out) is not None and (stage not in ran or depth <= ran[stage][0]):
+        if tensor(out) is not None and (stage not in ran or depth <= ran[stage][0]):
             ran[stage] = (depth, module)
 
     within = list(_within(backbone))
@@ -69,7 +77,16 @@ def _chosen(backbone: Backbone, x: torch.Tensor) -> dict[str, nn.Module]:
     finally:
         for hook in hooks:
             hook.remove()
-    return {stage: ran[stage][1] for stage, _ in backbone.stages() if stage in ran}
+    behind = _activations(backbone)
+    chosen = {stage: ran[stage][1] for stage, _ in backbone.stages() if stage in ran}
+    return {stage: behind.get(module, module) for stage, module in chosen.items()}
+
+
+def _activations(backbone: Backbone) -> dict[nn.Module, nn.Module]:
+    """By module, the activation that directly follows it in the same `nn.Sequential`."""
+    rows = [list(m.children()) for m in backbone.modules() if isinstance(m, nn.Sequential)]
+    pairs = [(a, b) for row in rows for a, b in pairwise(row)]
+    return {a: b for a, b in pairs if type(b).__module__ == nn.modules.activation.__name__ and not any(b.parameters())}
 
 
 def _within(backbone: Backbone) -> Iterator[tuple[str, int, nn.Module]]:
@@ -82,7 +99,7 @@ def _within(backbone: Backbone) -> Iterator[tuple[str, int, nn.Module]]:
             yield stages.pop(), path.count("."), module
 
 
-def _tensor(out: Any) -> torch.Tensor | None:
+def tensor(out: Any) -> torch.Tensor | None:
     """The features in what a module returns: itself, or the first of several."""
     if isinstance(out, Mapping):
         out = next(iter(out.values()), None)
@@ -90,17 +107,3 @@ def _tensor(out: Any) -> torch.Tensor | None:
         out = out[0] if out else None
     good = isinstance(out, torch.Tensor) and out.is_floating_point() and 2 <= out.ndim <= 4
     return out if good else None
-
-
-def _over_places(maps: torch.Tensor) -> torch.Tensor:
-    last = maps.shape[1] == maps.shape[2] != maps.shape[3]  # pictures are square: the sides that are equal are h, w
-    return maps.mean(dim=(1, 2) if last else (2, 3))
-
-
-def _over_tokens(seen: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    if seen.ndim == 2:
-        return seen
-    if mask is None or mask.shape != seen.shape[:2]:
-        return seen.mean(dim=1)
-    share = mask.unsqueeze(2).to(seen.dtype)  # [b, t, 1]
-    return (seen * share).sum(dim=1) / share.sum(dim=1)

@@ -47,6 +47,8 @@ def parts(run: Run, library: str, kind: type[B]) -> Parts[B]:
     if source != library:
         way = f"use run.to_{source}()" if source in HOOKS else "run.model is a torch module in any case"
         raise UsageError(f"{said['name']}: this run's backbone is one of {source}, not of {library}; {way}")
+    if "stages" in said["description"]:
+        raise UsageError(f"{said['name']}: the first parts of a network have no form in {library}; run.model has them")
     backbone = copy.deepcopy(run.model.backbone).cpu().float().eval()
     if not isinstance(backbone, kind):
         raise UsageError(f"{said['name']}: {type(backbone).__name__} has no form in {library}")
