@@ -1,0 +1,196 @@
+"""One candidate while it is measured: loaded, its card and cost, and its features as the rounds add samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from graft import backbones, evaluate, features, linear, scores
+from graft.data import Sample, split_key
+from graft.errors import DataError, GraftError, Stopped, UsageError
+from graft.evaluate import Score
+from graft.loading import batches
+from graft.methods.probe import LOSSES
+from graft.model import Backbone, Features
+from graft.ranking import similarity
+from graft.ranking.forecast import Measured
+from graft.ranking.limits import Limits
+from graft.ranking.prior import Prior, prior_of
+from graft.ranking.table import LEVEL, Candidate
+from graft.tasks import Task
+from graft.voice import Voice
+
+SPEED_ON = 16  # samples that speed is measured on
+DISTANCE_ON = 64  # samples that the distance to the source is measured on
+KEPT_MB = 200.0  # weights of candidates up to this size stay in memory between rounds
+
+
+@dataclass
+class Contender:
+    """A candidate that can be used: what is known of it, and features [n, d] of the first n samples."""
+
+    row: Candidate
+    prior: Prior
+    seconds: float  # a sample takes, decoding included
+    backbone: Backbone | None = None
+    pooled: torch.Tensor | None = None
+    source: torch.Tensor | None = None  # probabilities [n, s] of the head it was pretrained with
+    source_classes: int | None = None
+    answers: np.ndarray | None = None
+    measured: Measured | None = None
+    held: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+
+def enter(
+    name: str, task: Task, samples: Sequence[Sample], limits: Limits, device: str
+) -> tuple[Candidate, Contender | None]:
+    """A candidate's card, cost and prior; without a contender where it cannot be used, and the row says why."""
+    row = Candidate(name)
+    try:
+        backbone = backbones.load(name, task.schema).to(device)
+        if backbone.modality != task.modality:
+            raise UsageError(f"takes a {backbone.modality}, and the task has a {task.modality}")
+        card = backbone.card
+        row.parameters, row.mb, row.license, row.trained_on = card.parameters, card.mb, card.license, card.trained_on
+        prior = prior_of(card, task.modality)
+        row.prior, row.prior_se, row.prior_source = prior.value, prior.se, prior.source
+        row.error = limits.refuse(card)
+        if row.error:
+            return row, None
+        row.ms, seconds = speed(backbone, samples)
+        row.gflops = operations(backbone, samples)
+        row.distance = _distance(backbone, samples)
+        row.error = limits.too_slow(row.ms)
+        kept = backbone if card.mb <= KEPT_MB else None
+        return row, None if row.error else Contender(row, prior, seconds, kept)
+    except Stopped:
+        raise
+    except Exception as e:  # whatever a stranger's folder breaks is that row's fault, not the ranking's
+        row.error = said(e)
+    return row, None
+
+
+def said(error: Exception) -> str:
+    """What a row says of an error."""
+    return str(error) if isinstance(error, GraftError) else f"{type(error).__name__}: {error}"
+
+
+@torch.no_grad()
+def speed(backbone: Backbone, samples: Sequence[Sample], size: int = SPEED_ON) -> tuple[float, float]:
+    """(milliseconds a sample of a forward pass alone, seconds a sample with opening and preparing it).
+
+    Forward: the median of three passes over `size` samples after a warm-up.
+    """
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    some = list(samples[:size])
+    start = time.perf_counter()
+    _, batch = next(batches(some, backbone, size))
+    opening = (time.perf_counter() - start) / len(some)
+    x = batch.x.to(device)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        backbone(x).pooled.sum().item()
+        times.append(time.perf_counter() - start)
+    forward = sorted(times[1:])[1] / len(some)
+    return round(1000 * forward, 3), forward + opening
+
+
+@torch.no_grad()
+def operations(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
+    """Thousand millions of floating point operations a sample (two for a multiply and add); None: not counted.
+
+    What costs are compared by where a choice must come out the same again: no clock.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    _, batch = next(batches(list(samples[:1]), backbone, 1))
+    with FlopCounterMode(display=False) as counter:
+        backbone(batch.x.to(next(backbone.parameters()).device))
+    total = counter.get_total_flops()
+    return round(total / 1e9, 6) if total else None
+
+
+def _distance(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
+    some = list(samples[:DISTANCE_ON])
+    _, batch = next(batches(some, backbone, len(some)))
+    found = similarity.distance(backbone, batch.x.to(next(backbone.parameters()).device))
+    return None if found is None else round(found, 4)
+
+
+def extend(c: Contender, task: Task, order: Sequence[Sample], n: int, device: str, voice: Voice) -> None:
+    """Features of the first n samples; those of earlier rounds are kept. Measures the seconds a sample anew."""
+    have = 0 if c.pooled is None else len(c.pooled)
+    new = list(order[have:n])
+    if not new:
+        return
+    backbone = c.backbone or backbones.load(c.name, task.schema).to(device)
+    start = time.monotonic()
+    with voice.bar(f"features of {c.name.rpartition('/')[2]}", len(new)) as tick:
+        table = features.extract(backbone, new, tick=tick)
+    if not table.cached:
+        c.seconds = (time.monotonic() - start) / len(new)
+    c.pooled = table.pooled.clone() if c.pooled is None else torch.cat([c.pooled, table.pooled])
+    if not bool(torch.isfinite(c.pooled).all()):
+        raise DataError(
+            "its features are not finite on these samples: the weights, or how pictures are prepared, are broken"
+        )
+    told = source_probabilities(backbone, table.pooled, device)
+    if told is not None:
+        c.source = told if c.source is None else torch.cat([c.source, told])
+
+
+@torch.no_grad()
+def source_probabilities(backbone: Backbone, pooled: torch.Tensor, device: str) -> torch.Tensor | None:
+    """What the classifier that a backbone was pretrained with says [n, s]; None where it has none."""
+    head = backbone.source_head
+    if head is None:
+        return None
+    found = []
+    for part in pooled.split(4096):
+        scores_, _ = head(Features(part.to(device)), None)
+        found.append(torch.softmax(scores_.float(), dim=1).cpu())
+    return torch.cat(found)
+
+
+def measure(c: Contender, task: Task, order: Sequence[Sample], n: int, seed: int) -> None:
+    """The probe's cross-validated score and every transferability score on the first n samples."""
+    assert c.pooled is not None
+    samples = order[:n]
+    y = task.collate([task.target(s, None) for s in samples])
+    keys = [split_key(s) for s in samples]
+    loss = LOSSES.get(task.outputs, "softmax")
+    found = linear.cross_validate(c.pooled[:n], y, loss=loss, groups=keys)
+    c.held = found.rows.tolist()
+    # Numbers leave the probe in standard units; probabilities are what they are.
+    answers = found.answers
+    c.answers = (
+        np.asarray(task.decode(answers, [None] * len(answers))) if task.outputs == "numbers" else answers.numpy()
+    )
+    truth = np.asarray(evaluate.truth_of(task, [samples[i] for i in c.held]))
+    score = evaluate.score(task, c.answers, truth, seed, level=LEVEL)
+    if not np.isfinite(score.value):
+        raise DataError(f"{task.measures[0]} has no value for its probe on {n} samples: choose another with --measure")
+    told = transferability(c, task, y)
+    c.row.scores = {k: v.value for k, v in told.items()}
+    c.row.reasons = {k: v.reason for k, v in told.items() if v.value is None}
+    c.row.probe, c.row.samples = score.value, n
+    c.measured = Measured(c.name, c.prior, Score(score.value, score.low, score.high, score.n), c.row.scores)
+
+
+def transferability(c: Contender, task: Task, y: torch.Tensor) -> dict[str, scores.Value]:
+    """Every score of `graft.scores` that serves the task's kind of answer; {} for kinds that none serves."""
+    assert c.pooled is not None and task.answer is not None
+    kind, n = task.answer.kind, len(y)
+    target = y.argmax(dim=1).numpy() if kind == "classes" else y.numpy()
+    source = None if c.source is None else c.source[:n]
+    return scores.measure(scores.Material.of(c.pooled[:n], target, kind, source))
