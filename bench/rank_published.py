@@ -173,6 +173,7 @@ def ranked(t: Table) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     """Everything that orders models, held out; and what the nested choice took for each set."""
     log, all_of = KINDS["log"], {"prior": ("prior",), **variants(t)}
     found = {"prior": held_out(t, lambda train, d: -t.errors[train].mean(axis=0))}
+    found["prior by the mean logarithm of errors"] = held_out(t, lambda train, d: -np.log(t.errors[train]).mean(axis=0))
     for s, values in t.signals.items():
         found[s] = held_out(t, lambda _, d, v=values: v[d])  # type: ignore[misc]
     for name, signals in variants(t).items():

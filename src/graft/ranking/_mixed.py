@@ -190,7 +190,7 @@ def correlations(x: np.ndarray, seen: np.ndarray, prior_rows: float = 10.0) -> n
     diagonal = np.diag((np.diag(filled.T @ filled) + 1e-12) / np.maximum(np.diag(both), 1.0))
     moments = (filled.T @ filled + prior_rows * diagonal) / (both + prior_rows)
     values, vectors = np.linalg.eigh((moments + moments.T) / 2)
-    return np.asarray((vectors * np.maximum(values, 1e-8 * max(float(values.max()), 1e-8))) @ vectors.T)
+    return np.asarray((vectors * np.maximum(values, 1e-8 * max(float(values.max(initial=0.0)), 1e-8))) @ vectors.T)
 
 
 def filled(x: np.ndarray, seen: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

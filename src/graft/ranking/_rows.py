@@ -49,6 +49,7 @@ class Inside:
 
 
 def inside(rows: Sequence[Row], signals: Sequence[str]) -> Inside:
+    """One data set's rows as arrays; a signal that is the same for all counts as not seen. Raises DataError."""
     raw = np.array([[_number(r, s) for s in signals] for r in rows]).reshape(len(rows), len(signals))
     noise = np.array([[_variance(r, s) for s in signals] for r in rows]).reshape(raw.shape)
     seen = np.isfinite(raw)
