@@ -1,11 +1,12 @@
 """What do the transferability scores cost, beside their published formulation and on a large set?
 
-Part 1: LogME, LEEP and H-score at n = 10,000, d = 1,280, 100 classes, 1,000 source classes, each from the bare features,
-beside what their papers write, restated here plainly: the same value to 1e-6, in a fifth of the time or less. LEEP stands
-beside two: sums for each pair of source and target class, and a loop over target classes alone, with matrix products.
+Part 1: LogME, LEEP and H-score at n = 10,000, d = 1,280, 100 classes, 1,000 source classes, each from the bare
+features, beside what their papers write, restated here plainly: the same value to 1e-6, in a fifth of the time or less.
+LEEP stands beside two: sums for each pair of source and target class, and a loop over target classes alone, with
+matrix products.
 
-Part 2: all scores of one candidate at n = 50,000, d = 2,048, 100 classes, 1,000 source classes, in the order of the table
-and with what they share made once; a fresh process each time, its peak of memory beyond the features themselves.
+Part 2: all scores of one candidate at n = 50,000, d = 2,048, 100 classes, 1,000 source classes, in the order of the
+table and with what they share made once; a fresh process each time, its peak of memory beyond the features themselves.
 
 Medians of 3. Writes score_speed.json and score_speed.md beside this file. Threads: those of OMP_NUM_THREADS.
 """
@@ -194,9 +195,11 @@ def table(found: dict[str, Any]) -> str:
         "",
         "## Beside the published formulation",
         "",
-        "{n:,} samples, {d:,} columns, {classes} classes, {source:,} source classes; each score from the bare features. "
-        "Aim: five times faster, the same value to 1e-6. The published forms are restated plainly in the bench, and "
-        "nothing in them is slower than it is written.".format(**SMALL),
+        "{n:,} samples, {d:,} columns, {classes} classes, {source:,} source classes; each score from the bare "
+        "features. "
+        "Aim: five times faster, the same value to 1e-6. The published forms are restated plainly in the bench.".format(
+            **SMALL
+        ),
         "",
         "| score | published form | graft, s | published, s | times faster | difference | |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- |",
@@ -214,7 +217,8 @@ def table(found: dict[str, Any]) -> str:
         "",
         "## All scores of one candidate",
         "",
-        "{n:,} samples, {d:,} columns in single precision ({mib:,.0f} MiB), {classes} classes, {source:,} source classes. "
+        "{n:,} samples, {d:,} columns in single precision ({mib:,.0f} MiB), {classes} classes, {source:,} source "
+        "classes. "
         "What is shared is made once; ridge serves numbers, so its time holds shared parts of its own.".format(
             mib=LARGE["n"] * LARGE["d"] * 4 / 2**20, **LARGE
         ),
