@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from graft.scores import Material, NoScore
+from graft.scores import logme as evidence
 from graft.scores.logme import logme
 
 
@@ -67,3 +68,17 @@ def test_columns_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     whole = logme(m)
     monkeypatch.setattr("graft.scores.logme.BLOCK", 1)
     assert logme(m) == pytest.approx(whole, rel=1e-12)
+
+
+def test_no_ratio_on_a_grid_is_better_for_any_of_many_columns() -> None:
+    """Columns from pure noise to nearly linear, wide and narrow: flat evidence, two bends, maxima at the edge."""
+    draw = np.random.default_rng(0)
+    for n, d in ((200, 20), (40, 40), (30, 60)):
+        x = draw.normal(size=(n, d)) * np.logspace(0, -3, d)
+        y = x @ draw.normal(size=(d, 80)) * np.logspace(-3, 2, 80) + draw.normal(size=(n, 80))
+        m = Material.of(x, y, "numbers")
+        z, squares = next(evidence._coordinates(m))
+        values, outside = m.raw_spectrum.values, np.maximum(squares - z.sum(axis=0), 0.0) * (len(m.columns) > d)
+        ratios = values[0] * np.logspace(-12, 12, 400)
+        grid = [evidence._at(values, z, outside, np.full(80, r), n) for r in ratios]
+        assert (evidence._evidence(values, z, squares, n) >= np.max(grid, axis=0) - 1e-9).all()

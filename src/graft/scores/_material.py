@@ -172,6 +172,14 @@ class Material:
         weighted = self.moments.cross / np.sqrt(self.counts)[:, None]
         return weighted.T @ weighted
 
+    @cached_property
+    def between_along(self) -> Floats:
+        """Scatter between classes along each direction of the spectrum [q]."""
+        vectors = self.spectrum.vectors
+        if len(self.counts) > len(vectors):
+            return np.asarray(np.einsum("ij,ij->j", vectors, self.between @ vectors))
+        return np.asarray(np.square(self.moments.cross / np.sqrt(self.counts)[:, None] @ vectors).sum(axis=0))
+
     def project(self, vectors: Floats, which: Ints | None = None) -> Floats:
         """Centred rows in the coordinates of `vectors` [r, q]: [n, q], or [m, q] of some rows."""
         if which is not None:

@@ -6,7 +6,6 @@ import numpy as np
 
 from graft.measures import CLASSES
 from graft.scores._material import Material, NoScore
-from graft.scores._moments import Floats
 
 
 def hscore(material: Material) -> float:
@@ -19,7 +18,7 @@ def hscore(material: Material) -> float:
     material.require(CLASSES)
     if len(material.spectrum.values) >= material.n - 1:
         raise NoScore("as many directions as samples: it is the number of classes less one whatever the features")
-    return float((_between(material) / material.spectrum.values).sum())
+    return float((material.between_along / material.spectrum.values).sum())
 
 
 def regularised_hscore(material: Material) -> float:
@@ -33,7 +32,7 @@ def regularised_hscore(material: Material) -> float:
     a = shrinkage(material)
     values = material.spectrum.values / material.n
     target = a * float(values.sum()) / material.d
-    return float(((1 - a) * _between(material) / material.n / ((1 - a) * values + target)).sum())
+    return float(((1 - a) * material.between_along / material.n / ((1 - a) * values + target)).sum())
 
 
 def shrinkage(material: Material) -> float:
@@ -44,9 +43,3 @@ def shrinkage(material: Material) -> float:
     away = size / d - mean**2  # squared distance from the multiple of the identity, over d
     spread = (float(np.square(material.moments.norms).sum()) / n - size) / (n * d)
     return 0.0 if away <= 0 else min(max(spread / away, 0.0), 1.0)  # nothing to shrink towards: it is there
-
-
-def _between(material: Material) -> Floats:
-    """Scatter between classes along each direction of the spectrum [q]."""
-    vectors = material.spectrum.vectors
-    return np.asarray(np.einsum("ij,ij->j", vectors, material.between @ vectors))

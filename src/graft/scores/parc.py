@@ -25,7 +25,7 @@ def parc(material: Material) -> float:
     if material.d == 1:
         raise NoScore("one column of features has no correlation between samples")
     rows = material.sample(MOST_ROWS)
-    rows = rows[np.ptp(material.features[rows], axis=1) > 0]
+    rows = rows[np.ptp(material.features[rows].astype(np.float64), axis=1) > 0]
     if material.kind == CLASSES:
         # 1 - Pearson of two one-hot rows is 0 for equal classes and c / (c - 1) else: the ranks of 0 and 1.
         wanted = target_distances(material, rows)
