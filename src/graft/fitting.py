@@ -364,7 +364,7 @@ def _choose(s: Session, request: Request) -> ranking.Ranking | None:
             )
         return None
     made = s.decisions.once("rank", lambda: asdict(_rank(s, request)))
-    found = ranking.Ranking(**{**made, "candidates": [ranking.Candidate(**c) for c in made["candidates"]]})
+    found = ranking.Ranking.from_plain(made)
     if found.choice is None:
         broken = "; ".join(f"{c.name}: {c.error}" for c in found.candidates)
         raise SetupError(f"no candidate can be used: {broken}")
@@ -387,7 +387,7 @@ def _rank(s: Session, request: Request) -> ranking.Ranking:
         seed=s.recipe.seed,
         device=s.device,
         voice=s.voice,
-        more=lambda: s.clock.spent() < limit,
+        left=lambda: limit - s.clock.spent(),
     )
     found.skipped = skipped
     return found

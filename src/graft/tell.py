@@ -1,54 +1,19 @@
-"""Tables on the terminal for `graft rank`, `graft evaluate` and `graft doctor`."""
+"""Tables on the terminal for `graft evaluate`, `graft doctor` and `graft verify`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graft._wording import clean, finite, interval, is_lower_better, short, spoken, value
+from graft._wording import clean, finite, interval, is_lower_better, spoken, value
 from graft.errors import some
 
 if TYPE_CHECKING:
     from graft.doctor import Findings
     from graft.findings import Finding
-    from graft.ranking import Candidate, Ranking
     from graft.verify import Verified
 
 MOST_SAID = 20  # mismatches on the terminal
-
-
-def ranking(found: Ranking) -> Any:
-    """One row a candidate, the choice in a sentence, and what was measured, as it is said elsewhere."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("predicted", "95 % interval", "ms", "MB", "M par.", "licence", "candidate"):
-        table.add_column(heading, justify="left" if heading in ("candidate", "licence") else "right", overflow="fold")
-    for row in found.candidates:
-        table.add_row(*_cells(row, short(row.name), found.measure))
-    less = "; less is better" if is_lower_better(found.measure) else ""
-    what = f"predicted is the {spoken(found.measure)} of a cross-validated probe on {found.n} samples{less}"
-    said = [Text(what)] if found.choice is not None else []
-    said += [Text(found.sentence())]
-    said += [Text(found.skipped)] if found.skipped else []
-    return Group(table, *said)
-
-
-def _cells(row: Candidate, name: str, measure: str) -> list[Any]:
-    from rich.text import Text
-
-    if row.error is not None or row.predicted is None:
-        return ["-", "", "", "", "", "", Text(f"{name}: {row.error}")]
-    return [
-        *_score({"value": row.predicted, "low": row.low, "high": row.high}, measure),
-        f"{row.ms:.1f}",
-        f"{row.mb:.1f}",
-        f"{(row.parameters or 0) / 1e6:.2f}",
-        Text((row.license or "").partition(" (")[0]),
-        Text(name),
-    ]
 
 
 def evaluation(found: dict[str, Any]) -> Any:

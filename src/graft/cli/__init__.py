@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from graft.cli import _doctor, _proving, _training, _using
+from graft.cli import _doctor, _proving, _ranking, _training, _using
 from graft.cli._app import app
 from graft.errors import GraftError
 
 __all__ = ["app", "main"]
-COMMANDS = (_training, _doctor, _using, _proving)  # imported for what they hang on the app
+COMMANDS = (_training, _ranking, _doctor, _using, _proving)  # imported for what they hang on the app
 
 
 def version(value: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look at data: fit, rank, features."""
+"""Commands that train and that look through a backbone: fit, features."""
 
 from __future__ import annotations
 
@@ -125,52 +125,6 @@ def _finished(run: Any, as_json: bool) -> None:
         print_json({**outcome.summary(run.report), "run": str(run.folder.resolve())})
     else:
         show(report.terminal(run.report), f"{run.folder}/report.html\n")
-
-
-@app.command()
-def rank(
-    data: Annotated[str, typer.Argument(help="Data as for `graft fit`.", metavar="DATA")],
-    candidates: Annotated[
-        str,
-        typer.Option(
-            help="Folder of models, or names with commas: the whole list.", metavar="DIR|NAMES", show_default=False
-        ),
-    ] = "",
-    zoo: Zoo = "",
-    task: TaskName = "auto",
-    measure: Measure = "",
-    text: Text = "",
-    image: Image = "",
-    label: Label = "",
-    group: Group = "",
-    domain: Domain = "",
-    time_: Time = "",
-    split: Split = "",
-    seed: Seed = None,
-    device: Device = "auto",
-    max_bad: MaxBad = None,
-    unknown: Unknown = "refuse",
-    drop_unlabelled: DropUnlabelled = False,
-    plugin: Plugin = [],  # noqa: B006
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Rank pretrained models for data before any training."""
-    from graft.ranking import rank_data
-    from graft.voice import Voice
-
-    plugins(plugin)
-    ranking = rank_data(
-        data, candidates or None, zoo=zoo or None, task=task, measure=measure, text=text, image=image, label=label,
-        group=group, domain=domain, time=time_, split=split, unknown=unknown, drop_unlabelled=drop_unlabelled,
-        seed=seed or 0, device=device, max_bad=0.01 if max_bad is None else max_bad, voice=Voice(quiet),
-    )  # fmt: skip
-    if as_json:
-        print_json(ranking.plain())
-        return
-    from graft.tell import ranking as table
-
-    show(table(ranking))
 
 
 @app.command()

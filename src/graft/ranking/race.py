@@ -227,16 +227,20 @@ def _ranking(task: Task, rows: Sequence[Candidate], ranked: Sequence[Contender],
     made = Ranking([*(c.row for c in usable), *broken], measure=measure_name, rounds=race.rounds)
     if not usable or race.last is None or race.scale is None:
         return made
-    predicted, scale = _everyone(race, usable), race.scale
+    predicted, scale, share = _everyone(race, usable), race.scale, is_percent(measure_name)
     for i, c in enumerate(usable):
-        c.row.predicted, c.row.low, c.row.high = predicted.interval(i, scale, LEVEL)
+        c.row.predicted, c.row.low, c.row.high = (
+            max(x, 0.0) if share else x for x in predicted.interval(i, scale, LEVEL)
+        )
     placed = sorted(range(len(usable)), key=lambda i: (predicted.mean[i], _cheapest(usable[i])))
     made.candidates = [*(usable[i].row for i in placed), *broken]
     made.n, made.taught = race.rounds[-1][0], predicted.taught
     best = placed[0]
     for i in placed[1:]:
         gap = predicted.difference(best, i, scale, LEVEL)
-        made.pairs.append(Apart(usable[best].name, usable[i].name, *gap))
+        made.pairs.append(
+            Apart(usable[best].name, usable[i].name, *(max(-1.0, min(1.0, x)) if share else x for x in gap))
+        )
         if holds_zero(predicted, best, i, scale, scale.lower):
             made.tied.append(usable[i].name)
     _choose(made, scale)

@@ -94,7 +94,7 @@ class Ranking:
         return {**asdict(self), "level": LEVEL, "sentence": self.sentence()}
 
     def sentence(self) -> str:
-        """The ranking in words: the best, what cannot be told from it, what was taken and why, what more would settle."""
+        """In words: the best, what cannot be told from it, what was taken and why, what more would settle."""
         usable = [c for c in self.candidates if c.error is None]
         if self.choice is None:
             return f"none of {len(self.candidates)} candidates can be used"
