@@ -84,8 +84,7 @@ class Combination:
             models=tuple(r.model for r in candidates),
             mean=design @ self.mean,
             covariance=design @ self.covariance @ design.T + np.diag(own) + shared,
-            level_df=_together(self.df, self.sets - 1),
-            pair_df=_together(self.df, self.rows - self.sets - 1),
+            df=_together(self.df, self.sets - 1),
             ignored=tuple(sorted(given - set(self.signals))),
             taught=self.rows,
         )
@@ -186,5 +185,9 @@ def _without_models(v: _mixed.Variances) -> _mixed.Variances:
 
 
 def _together(df: float, free: float) -> float:
-    """Degrees of freedom of a spread that is drawn from `df` and itself estimated with `free`."""
+    """Degrees of freedom of a spread that varies with `df` and is itself estimated from `free` sets more than one.
+
+    Sets, not rows, are counted for differences too: how far the candidates are apart beyond what signals say is a
+    set's own, so that its rows are no independent draws of it (in simulation rows gave intervals that are too short).
+    """
     return max(1 / (1 / df + 1 / max(free, 1.0)), 1.0)

@@ -24,20 +24,20 @@ class Range(NamedTuple):
 class Predicted:
     """What is predicted for the candidates of one data set: y's mean [m] and covariance [m, m], with u_d in it.
 
-    `ignored`: signals that were given and that the combination never saw. `taught`: rows it was fitted on.
+    `df`: degrees of freedom of its t distribution. `ignored`: signals that were given and that the combination never
+    saw. `taught`: rows it was fitted on.
     """
 
     models: tuple[str, ...]
     mean: np.ndarray
     covariance: np.ndarray
-    level_df: float
-    pair_df: float
+    df: float
     ignored: tuple[str, ...] = ()
     taught: int = 0
 
     def interval(self, i: int, scale: Scale, level: float = 0.90) -> Range:
         """The value of candidate i and the interval that holds it with probability `level`."""
-        half = _quantile(level, self.level_df) * float(self.covariance[i, i]) ** 0.5
+        half = _quantile(level, self.df) * float(self.covariance[i, i]) ** 0.5
         ends = sorted((scale.value(self.mean[i] - half), scale.value(self.mean[i] + half)))
         return Range(scale.value(self.mean[i]), *ends)
 
@@ -48,7 +48,7 @@ class Predicted:
         """
         c = self.covariance
         middle, apart = (self.mean[i] + self.mean[j]) / 2, float(self.mean[i] - self.mean[j])
-        half = _quantile(level, self.pair_df) * max(float(c[i, i] + c[j, j] - 2 * c[i, j]), 0.0) ** 0.5
+        half = _quantile(level, self.df) * max(float(c[i, i] + c[j, j] - 2 * c[i, j]), 0.0) ** 0.5
 
         def points(d: float) -> float:
             return scale.value(middle + d / 2) - scale.value(middle - d / 2)
