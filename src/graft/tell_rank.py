@@ -11,7 +11,7 @@ from graft._wording import NONE, interval, is_lower_better, number, short, spoke
 if TYPE_CHECKING:
     from graft.ranking import Candidate, Explanation, Ranking
 
-HEADINGS = ("predicted", "90 % interval", "prior", "probe", "samples", "ms", "MB", "M par.", "candidate")
+HEADINGS = ("candidate", "predicted", "90 % interval", "probe", "prior", "ms", "")
 SHORT = {
     "hscore": "H", "regularised_hscore": "H reg.", "transrate": "TrRate", "gbc_diagonal": "GBC d.",
     "neighbours": "kNN", "logme": "LogME", "leep": "LEEP", "nce": "NCE", "nleep": "NLEEP", "gbc": "GBC", "sfda": "SFDA",
@@ -27,7 +27,8 @@ def ranking(found: Ranking) -> Any:
     from rich.text import Text
 
     usable = [c for c in found.candidates if c.error is None and c.predicted is not None]
-    parts: list[Any] = [_table(found)]
+    parts: list[Any] = [_table(found)] if usable else []
+    parts += [Text(f"{short(c.name)}: {c.error}") for c in found.candidates if c.error is not None]
     if any(c.scores for c in usable):
         parts += [Text("\ntransferability scores: of each, more is better", style="bold"), _scores(usable)]
     if usable:
@@ -57,25 +58,27 @@ def _table(found: Ranking) -> Any:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "candidate" else "right", overflow="fold")
+        table.add_column(heading, justify="left" if heading in ("candidate", "") else "right", overflow="fold")
     for row in found.candidates:
-        table.add_row(*_cells(row, found))
+        if row.error is None:
+            table.add_row(*_cells(row, found))
     return table
 
 
 def _cells(row: Candidate, found: Ranking) -> list[Any]:
     from rich.text import Text
 
-    if row.error is not None or row.predicted is None:
-        return ["-", *[""] * (len(HEADINGS) - 2), Text(f"{short(row.name)}: {row.error}")]
-    mark = " (chosen)" if row.name == found.choice and len(found.candidates) > 1 else ""
-    tied = " (cannot be separated)" if row.name in found.tied and not mark else ""
+    chosen = row.name == found.choice and len(found.candidates) > 1
+    mark = "chosen" if chosen else "not separable" if row.name in found.tied else ""
     prior = NONE if row.prior is None else f"x{math.exp(row.prior):.2f}"
     ends = interval({"low": row.low, "high": row.high}, found.measure)
-    return [
-        number(row.predicted, found.measure), ends, prior, number(row.probe, found.measure), f"{row.samples:,}",
-        _one(row.ms), _one(row.mb), f"{(row.parameters or 0) / 1e6:.2f}", Text(short(row.name) + mark + tied),
-    ]  # fmt: skip
+    predicted, probe = (number(v, found.measure) for v in (row.predicted, row.probe))
+    return [Text(brief(row.name)), predicted, ends, probe, prior, _one(row.ms), mark]
+
+
+def brief(name: str) -> str:
+    """A candidate's name in a table: a local model by the last part of its folder alone."""
+    return short(name).removeprefix("local:")
 
 
 def _one(value: float | None) -> str:
@@ -90,15 +93,15 @@ def _scores(rows: Sequence[Candidate]) -> Any:
 
     names = [n for n in rows[0].scores if any(c.scores.get(n) is not None for c in rows)]
     blocks = []
-    for start in range(0, len(names), 8):
-        block = names[start : start + 8]
+    for start in range(0, len(names), 6):
+        block = names[start : start + 6]
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in block:
-            table.add_column(SHORT.get(name, name), justify="right")
         table.add_column("candidate", overflow="fold")
+        for name in block:
+            table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
         for c in rows:
             cells = (NONE if (v := c.scores.get(n)) is None else f"{v:.3g}" for n in block)
-            table.add_row(*cells, Text(short(c.name)))
+            table.add_row(Text(brief(c.name)), *cells)
         blocks.append(table)
     return Group(*blocks)
 
@@ -108,12 +111,15 @@ def _origins(rows: Sequence[Candidate]) -> Any:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("candidate", "licence", "trained on", "prior from", "distance"):
-        table.add_column(heading, justify="right" if heading == "distance" else "left", overflow="fold")
+    right = ("MB", "M par.", "samples", "distance")
+    for heading in ("candidate", *right, "licence", "trained on", "prior from"):
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for c in rows:
         away = NONE if c.distance is None else f"{c.distance:.2f} sd"
         licence = (c.license or "").partition(" (")[0]
-        table.add_row(Text(short(c.name)), Text(licence), Text(c.trained_on or ""), Text(c.prior_source), away)
+        size = f"{(c.parameters or 0) / 1e6:.2f}"
+        said = (Text(x) for x in (licence, (c.trained_on or "").partition(" (")[0].partition(", ")[0], c.prior_source))
+        table.add_row(Text(brief(c.name)), _one(c.mb), size, f"{c.samples:,}", away, *said)
     return table
 
 

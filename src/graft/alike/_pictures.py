@@ -40,8 +40,8 @@ def candidates(small: NDArray[np.uint8]) -> tuple[Rows, Rows, Floats, Floats]:
     The likeness is the mean of the whole and the fine correlation (`registered`). `usual` [pairs] is that of a
     picture's NEIGHBOURS-th nearest: in the median over all pictures (photographs 0.3, scans of one organ 0.6), or of
     the pair's own two where that is more (products on white, 0.7, among other photographs). The low frequencies of the
-    grey picture are its perceptual hash, kept as numbers (C. Zauner, "Implementation and benchmarking of perceptual image
-    hash functions", 2010, section 3.2.1, keeps their signs).
+    grey picture are its perceptual hash, kept as numbers (C. Zauner, "Implementation and benchmarking of perceptual
+    image hash functions", 2010, section 3.2.1, keeps their signs).
     """
     n = len(small)
     if n < 2:

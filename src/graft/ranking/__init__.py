@@ -56,9 +56,9 @@ def rank_data(
     """Rank pretrained models for data before training: `graft.rank`.
 
     `candidates` (names, a folder of models, or a file with a name a line) is the whole list; without it, the bundled
-    ones, those below `zoo` and GRAFT_ZOO, what is cached, and hub models where the hub answers. `max_mb` (of the file of
-    weights), `max_ms` (a sample, measured here) and `license` ("permissive") leave candidates out, each with its reason.
-    `budget` ("60s") is the time it may take, loading and all. Columns and what is done with rows are said as in
+    ones, those below `zoo` and GRAFT_ZOO, what is cached, and hub models where the hub answers. `max_mb` (of the file
+    of weights), `max_ms` (a sample, measured here) and `license` ("permissive") leave candidates out, each with its
+    reason. `budget` ("60s") is the time it may take, loading and all. Columns and what is done with rows are said as in
     `graft.fit`. Raises DataError, UsageError, SetupError where there is no candidate.
     """
     from graft.session import pick_device

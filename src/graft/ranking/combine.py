@@ -84,7 +84,8 @@ class Combination:
             models=tuple(r.model for r in candidates),
             mean=design @ self.mean,
             covariance=design @ self.covariance @ design.T + np.diag(own) + shared,
-            df=_together(self.df, self.sets - 1),
+            # of the one that nothing was learned for, the spread is a belief, not an estimate from no set
+            df=_together(self.df, self.sets - 1) if self.sets else self.df,
             ignored=tuple(sorted(given - set(self.signals))),
             taught=self.rows,
         )

@@ -156,7 +156,7 @@ def source_probabilities(backbone: Backbone, pooled: torch.Tensor, device: str) 
     if head is None:
         return None
     found = []
-    for part in pooled.split(4096):
+    for part in torch.split(pooled, 4096):
         scores_, _ = head(Features(part.to(device)), None)
         found.append(torch.softmax(scores_.float(), dim=1).cpu())
     return torch.cat(found)

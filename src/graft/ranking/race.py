@@ -114,7 +114,7 @@ class _Race:
         self.scale: Scale | None = None
         self.last: Predicted | None = None  # of the last round
         self.noise: dict[str, float] = {}  # of each one's probe, on the scale of y
-        self.apart: dict[str, tuple[float, float, float]] = {}  # of those that fell out: y over the best's, its sd, df
+        self.apart: dict[str, tuple[float, float]] = {}  # of those that fell out: y over the best's, its variance
 
     def run(self, alive: list[Contender]) -> list[Contender]:
         """Contenders, the best first: those of the last round, then those that fell out, the latest before."""
@@ -201,7 +201,7 @@ class _Race:
         for i, c in enumerate(ranked):
             if c in fallen:
                 var = float(p.covariance[i, i] + p.covariance[0, 0] - 2 * p.covariance[0, i])
-                self.apart[c.name] = (float(p.mean[i] - p.mean[0]), max(var, 0.0), p.pair_df)
+                self.apart[c.name] = (float(p.mean[i] - p.mean[0]), max(var, 0.0))
 
 
 def _order(predicted: Predicted, contenders: Sequence[Contender]) -> list[int]:
@@ -269,7 +269,7 @@ def _everyone(race: _Race, usable: Sequence[Contender]) -> Predicted:
             cov[i, j] = last.covariance[at.get(a.name, 0), at.get(b.name, 0)]
         if a.name not in at:
             cov[i, i] += race.apart[a.name][1]
-    return Predicted(tuple(c.name for c in usable), mean, cov, last.level_df, last.pair_df, last.ignored, last.taught)
+    return Predicted(tuple(c.name for c in usable), mean, cov, last.df, last.ignored, last.taught)
 
 
 def _choose(made: Ranking, scale: Scale) -> None:
