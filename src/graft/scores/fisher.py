@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from scipy.special import softmax
 
 from graft.measures import CLASSES
@@ -93,12 +94,16 @@ def _within(material: Material) -> Floats:
 
 def _regularisation(within: Floats) -> float:
     """Weight of the identity, between 1e-10 and 1: features that spread little are regularised much."""
-    if len(within) <= LANCZOS:
-        largest = np.linalg.eigvalsh(within)[-1]
-    else:
+    return max(float(np.exp(-SHARPNESS * _largest(within))), LEAST)
+
+
+def _largest(within: Floats) -> float:
+    """The largest eigenvalue: by Lanczos where the side is long, else and where that does not settle from all."""
+    if len(within) > LANCZOS:
         start = rng("scores", "lanczos").normal(size=len(within))
-        largest = eigsh(within, k=1, which="LA", v0=start, return_eigenvectors=False)[0]
-    return max(float(np.exp(-SHARPNESS * largest)), LEAST)
+        with contextlib.suppress(ArpackNoConvergence):
+            return float(eigsh(within, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+    return float(np.linalg.eigvalsh(within)[-1])
 
 
 def _fit(within: Floats, means: Floats, counts: Ints, strength: float, d: int) -> Discriminant:
