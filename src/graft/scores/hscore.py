@@ -24,9 +24,9 @@ def hscore(material: Material) -> float:
 def regularised_hscore(material: Material) -> float:
     """The H-score with a covariance shrunk towards a multiple of the identity, of use where n is not large against d.
 
-    Ibrahim, Ponomareva and Mazumder 2022 (ECML PKDD), the shrinkage-based H-score: trace(S_a^-1 (1 - a) cov(class means)), with
-    S_a = (1 - a) S + a trace(S)/d I and the a of Ledoit and Wolf 2004, "A well-conditioned estimator for
-    large-dimensional covariance matrices". Unchanged by rotation, shift and scale.
+    Ibrahim, Ponomareva and Mazumder 2022 (ECML PKDD), the shrinkage-based H-score: the trace of
+    S_a^-1 (1 - a) cov(class means), with S_a = (1 - a) S + a trace(S)/d I and the a of Ledoit and Wolf 2004, "A
+    well-conditioned estimator for large-dimensional covariance matrices". Unchanged by rotation, shift and scale.
     """
     material.require(CLASSES)
     a = shrinkage(material)
