@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import score_worlds as worlds
 from scipy import linalg
+from scipy.sparse.linalg import ArpackNoConvergence
 from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -64,6 +65,18 @@ def test_fewer_samples_than_columns_are_the_same_discriminant_in_fewer_coordinat
     m = Material.of(x, y, "classes")
     assert fisher.lda(m) == pytest.approx(own(posteriors(x, y, strength_of(x, y)), y).mean(), rel=1e-6)
     assert fisher.sfda(m) == pytest.approx(sfda_by_steps(x, y), rel=1e-6)
+
+
+def test_where_lanczos_does_not_settle_all_eigenvalues_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = worlds.classes(n=200, d=70)
+    m = Material.of(0.1 * x, y, "classes")
+    before = fisher.lda(m)
+
+    def unsettled(*_: object, **__: object) -> None:
+        raise ArpackNoConvergence("no convergence", np.zeros(0), np.zeros((70, 0)))
+
+    monkeypatch.setattr(fisher, "eigsh", unsettled)
+    assert fisher.lda(m) == pytest.approx(before, rel=1e-9)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,13 @@ def test_every_row_of_the_table_has_its_paper_and_is_tested_for_what_it_sees() -
     for score in SCORES.values():
         assert score.kinds <= {"classes", "labels", "numbers"}
         assert score.paper.split(" ")[0] in (score.function.__doc__ or "")
+
+
+def test_the_page_of_scores_has_every_score_and_its_paper() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scores.md").read_text()
+    for name, score in SCORES.items():
+        line = next(row for row in page.splitlines() if row.startswith("|") and f"`{name}`" in row)
+        assert score.paper in line
 
 
 def test_a_name_that_is_none_is_an_error_and_one_of_another_kind_a_reason() -> None:

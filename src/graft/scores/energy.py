@@ -11,7 +11,7 @@ from graft.scores._moments import slices
 def energy(material: Material) -> float:
     """Mean over samples of log sum exp of the features: their negative free energy, at temperature 1.
 
-    Gholami, Akbari, Wang, Kamranian and Zhang 2023 (ICCV), "ETran", the energy score of section 3, after Liu, Wang,
+    Gholami, Akbari, Wang, Kamranian and Zhang 2023 (ICCV), "ETran", the energy score S_en, after Liu, Wang,
     Owens and Li 2020 (NeurIPS), equation 4. All samples count; the authors' code averages the half with the lowest.
     The target is not looked at, and a shift or another scale of the features changes it; the order of columns does
     not. O(n d).

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from scipy.special import softmax
 
 from graft.measures import CLASSES
@@ -37,7 +38,7 @@ class Discriminant:
 def lda(material: Material) -> float:
     """Mean posterior of a sample's own class under a regularised linear discriminant, from 0 to 1.
 
-    Gholami, Akbari, Wang, Kamranian and Zhang 2023 (ICCV), "ETran", the LDA-based classification score of section 3:
+    Gholami, Akbari, Wang, Kamranian and Zhang 2023 (ICCV), "ETran", the LDA-based classification score S_cls:
     within-class covariance (1 - l) S_W + l trace(S_W)/d I, l = exp(-5 largest eigenvalue of S_W), priors the
     classes' shares. The regularisation sees the scale of the features; rotation and shift change nothing.
     O(n d^2 + d^3 + n d c). Raises NoScore where no class varies.
@@ -55,7 +56,7 @@ def lda(material: Material) -> float:
 def sfda(material: Material) -> float:
     """Mean posterior of a sample's own class after self-challenge, from 0 to 1.
 
-    Shao, Zhao, Ge, Zhang, Yang, Wang, Shan and Luo 2022 (ECCV), sections 3.2 and 3.3: a regularised Fisher
+    Shao, Zhao, Ge, Zhang, Yang, Wang, Shan and Luo 2022 (ECCV), Reg-FDA and ConfMix: a regularised Fisher
     discriminant (as in `lda`); each sample is mixed with the mean of all other classes' samples (ConfMix), the less
     the surer the discriminant is of its class; a second discriminant with the same regularisation on what results.
     As in the authors' code the posteriors are softened by a softmax before they mix, and the mean is of posteriors,
@@ -93,12 +94,16 @@ def _within(material: Material) -> Floats:
 
 def _regularisation(within: Floats) -> float:
     """Weight of the identity, between 1e-10 and 1: features that spread little are regularised much."""
-    if len(within) <= LANCZOS:
-        largest = np.linalg.eigvalsh(within)[-1]
-    else:
+    return max(float(np.exp(-SHARPNESS * _largest(within))), LEAST)
+
+
+def _largest(within: Floats) -> float:
+    """The largest eigenvalue: by Lanczos where the side is long, else and where that does not settle from all."""
+    if len(within) > LANCZOS:
         start = rng("scores", "lanczos").normal(size=len(within))
-        largest = eigsh(within, k=1, which="LA", v0=start, return_eigenvectors=False)[0]
-    return max(float(np.exp(-SHARPNESS * largest)), LEAST)
+        with contextlib.suppress(ArpackNoConvergence):
+            return float(eigsh(within, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+    return float(np.linalg.eigvalsh(within)[-1])
 
 
 def _fit(within: Floats, means: Floats, counts: Ints, strength: float, d: int) -> Discriminant:

@@ -17,8 +17,8 @@ FLOOR = 1e-6  # of the mean variance: a class of exact copies has none of its ow
 def gbc(material: Material) -> float:
     """Minus the sum over ordered pairs of classes of their Bhattacharyya coefficients; spherical covariances.
 
-    Pándy, Agostinelli, Uijlings, Ferrari and Mensink 2022 (CVPR), section 3.2, on 64 principal components as in their
-    section 4. Classes with one sample have no variance and are left out. Unchanged by rotation, shift and scale.
+    Pándy, Agostinelli, Uijlings, Ferrari and Mensink 2022 (CVPR), on 64 principal components as in their
+    experiments. Classes with one sample have no variance and are left out. Unchanged by rotation, shift and scale.
     At most 0; higher is better. Raises NoScore where fewer than two classes have two samples. O(n d 64 + c^2 64).
     """
     means, variances, scale = _gaussians(material)

@@ -11,7 +11,7 @@ from graft.scores._material import Material, NoScore
 def hscore(material: Material) -> float:
     """trace(cov(features)^-1 cov(class means)), a number from 0 to the number of classes less one.
 
-    Bao, Li, Huang, Zhang, Zheng, Zamir and Guibas 2019 (ICIP), definition 2; the inverse is the pseudo-inverse.
+    Bao, Li, Huang, Zhang, Zheng, Zamir and Guibas 2019 (ICIP), the definition of H(f); the pseudo-inverse.
     Unchanged by invertible affine maps of the features. Raises NoScore where n - 1 directions vary: any features
     then separate any classes.
     """
@@ -24,9 +24,9 @@ def hscore(material: Material) -> float:
 def regularised_hscore(material: Material) -> float:
     """The H-score with a covariance shrunk towards a multiple of the identity, of use where n is not large against d.
 
-    Ibrahim, Ponomareva and Mazumder 2022 (ECML PKDD), section 4: trace(S_a^-1 (1 - a) cov(class means)), with
-    S_a = (1 - a) S + a trace(S)/d I and the a of Ledoit and Wolf 2004, "A well-conditioned estimator for
-    large-dimensional covariance matrices", section 3. Unchanged by rotation, shift and scale.
+    Ibrahim, Ponomareva and Mazumder 2022 (ECML PKDD), the shrinkage-based H-score: the trace of
+    S_a^-1 (1 - a) cov(class means), with S_a = (1 - a) S + a trace(S)/d I and the a of Ledoit and Wolf 2004, "A
+    well-conditioned estimator for large-dimensional covariance matrices". Unchanged by rotation, shift and scale.
     """
     material.require(CLASSES)
     a = shrinkage(material)
@@ -36,7 +36,7 @@ def regularised_hscore(material: Material) -> float:
 
 
 def shrinkage(material: Material) -> float:
-    """The weight of the identity, from 0 to 1, that Ledoit and Wolf estimate to be best (their lemma 3.5)."""
+    """The weight of the identity, from 0 to 1, that Ledoit and Wolf 2004 estimate to be best."""
     scatter, n, d = material.moments.scatter / material.n, material.n, material.d
     mean = float(np.trace(scatter)) / d
     size = float(np.square(scatter).sum())

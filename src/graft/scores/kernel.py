@@ -17,7 +17,7 @@ def rsa(material: Material) -> float:
     """Spearman's correlation, -1 to 1, of Euclidean distances of the features with distances of the target.
 
     Kriegeskorte, Mur and Bandettini 2008 (Frontiers in Systems Neuroscience 2:4), with the target as the model; for
-    ranking networks Dwivedi and Roig 2019 (CVPR), section 3. Distances of the target are 0 or 1 for classes, Euclidean
+    ranking networks Dwivedi and Roig 2019 (CVPR). Distances of the target are 0 or 1 for classes, Euclidean
     for labels and for numbers in standard units. On at most 1,000 samples (a fixed draw): O(1000^2 d). Unchanged by
     rotation, shift and scale.
     """
@@ -30,7 +30,7 @@ def cka(material: Material, debiased: bool = True) -> float:
     """Linear CKA, about 0 to 1, of the features with the target: one-hot classes, labels, numbers in standard units.
 
     Kornblith, Norouzi, Lee and Hinton 2019 (ICML), section 3. Debiased: by the unbiased HSIC of Song et al. 2012,
-    equation 5, as Nguyen, Raghu and Kornblith 2021 (ICLR), section 3.1, so that wide features are not favoured where
+    equation 5, as Nguyen, Raghu and Kornblith 2021 (ICLR) use it, so that wide features are not favoured where
     samples are few; it may be a little below 0. On all samples, from d x d and c x d tables: O(n d^2). The value is
     that of `graft.cka.linear`. Unchanged by rotation, shift and scale. Raises NoScore for fewer than 4 samples.
     """

@@ -16,7 +16,7 @@ NEGATIVE = 1e-6
 def leep(material: Material) -> float:
     """Mean log likelihood of the target under the expected empirical predictor, at most 0.
 
-    Nguyen, Hassner, Seeger and Archambeau 2020 (ICML), section 3, equations 1 and 2: the head's probability of each
+    Nguyen, Hassner, Seeger and Archambeau 2020 (ICML), section 3, equation 2: the head's probability of each
     source class z, times the share of the target's class among samples weighted by it. O(n s). Raises NoScore
     without source probabilities, or with such that are none.
     """
@@ -27,7 +27,7 @@ def leep(material: Material) -> float:
 def nce(material: Material) -> float:
     """Negative conditional entropy -H(target | source class), at most 0, the source class being the head's likeliest.
 
-    Tran, Nguyen and Hassner 2019 (ICCV), section 3. Raises NoScore as `leep` does.
+    Tran, Nguyen and Hassner 2019 (ICCV), conditional entropy of label sequences. Raises NoScore as `leep` does.
     """
     material.require(CLASSES)
     likeliest = _probabilities(material).argmax(axis=1)

@@ -16,7 +16,7 @@ def neighbours(material: Material) -> float:
     """Leave-one-out score of nearest neighbours by Euclidean distance, at most 1.
 
     Classes: accuracy of the nearest neighbour, as Puigcerver et al. 2021 (ICLR), "Scalable Transfer Learning with
-    Expert Models", section 3.2, choose networks; the estimate is Cover and Hart's 1967. Labels and numbers: R2 of the
+    Expert Models", choose networks; the estimate is Cover and Hart's 1967. Labels and numbers: R2 of the
     mean of five neighbours, averaged over the columns that vary. On at most 5,000 samples (a fixed draw), each looked
     up among the others: O(5000^2 d). Unchanged by rotation, shift and scale.
     """

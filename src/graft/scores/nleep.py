@@ -24,7 +24,7 @@ FLOOR = 1e-3  # of the mean variance, added to each Gaussian's
 def nleep(material: Material) -> float:
     """LEEP of the posteriors of a Gaussian mixture on principal components, at most 0.
 
-    Li, Jia, Sang, Zhu, Green, Wang and Gong 2021 (CVPR), "Ranking Neural Checkpoints", section 4: components that
+    Li, Jia, Sang, Zhu, Green, Wang and Gong 2021 (CVPR), "Ranking Neural Checkpoints", the N-LEEP: components that
     hold 80 % of the variance, five Gaussians a class. Here with bounds: at most 5,000 samples (a fixed draw), 250
     Gaussians and one for ten samples, with diagonal covariances, fitted with a fixed seed by at most 50 steps.
     Unchanged by rotation, shift and scale as far as k-means starts alike.

@@ -15,7 +15,8 @@ from graft.scores._pairs import DIGITS, MOST_ROWS, spearman, target_distances
 def parc(material: Material) -> float:
     """Spearman's correlation, -1 to 1, of pairwise 1 - Pearson of features with 1 - Pearson of one-hot targets.
 
-    Bolya, Mittapalli and Hoffman 2021 (NeurIPS), section 4. On at most 1,000 samples (a fixed draw): O(1000^2 d).
+    Bolya, Mittapalli and Hoffman 2021 (NeurIPS), "Scalable Diverse Model Selection for Accessible Transfer Learning".
+    On at most 1,000 samples (a fixed draw): O(1000^2 d).
     Samples whose features, or labels, are all equal have no correlation and are left out. Unchanged by scale, by a
     shift of all columns alike and by their order; not by rotation. Raises NoScore where d is 1.
     """

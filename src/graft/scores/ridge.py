@@ -14,7 +14,7 @@ def ridge(material: Material) -> float:
     """R2 of ridge regression with an intercept, estimated by generalised cross-validation; the mean over columns.
 
     Nguyen, Tran, Ho, Dinh, Tran, Hassner and Nguyen 2023 (UAI), "Simple Transferability Estimation for Regression
-    Tasks", section 4, take minus the penalised training error; here the error is the one that generalised
+    Tasks", Linear MSE, take minus the penalised training error; here the error is the one that generalised
     cross-validation foresees (Golub, Heath and Wahba 1979, equation 1.4), at the best of 19 penalties for each
     column, and in units of what the mean alone gives, so that wide features gain nothing by their width. From the
     shared spectrum: O(n d^2 + d^3). Unchanged by rotation, shift and scale; about 0 where features know nothing.

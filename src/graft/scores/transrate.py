@@ -16,7 +16,7 @@ DISTORTION = 1e-4  # epsilon, as published; it is in the features' squared units
 def transrate(material: Material, distortion: float = DISTORTION) -> float:
     """Mutual information of features and classes, in nats, with the coding rate in place of entropy.
 
-    Huang, Huang, Rong, Yang and Wei 2022 (ICML), section 3: R(Z, e) - sum over classes of n_c/n R(Z_c, e), where
+    Huang, Huang, Rong, Yang and Wei 2022 (ICML), TrR(e): R(Z, e) - sum over classes of n_c/n R(Z_c, e), where
     R(Z, e) = 1/2 log det(I + Z'Z / (n e)) and Z is centred by the mean of all. The distortion is fixed, so the scale
     of the features matters; rotation and shift do not. Determinants are taken on the smaller side, classes of like
     size in one stack: O(n d^2 + d^3 + sum of n_c^2 d). Higher is better.
