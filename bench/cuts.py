@@ -2,7 +2,7 @@
 
 Every cut of two pictures' backbones of ../shared/zoo and of the bundled text encoder, the whole ones, and the same
 networks with random weights: parameters, dimension, accuracy of a probe (penalty by cross-validation) on the training
-part, cross-validated, and on the test part, and milliseconds a sample on one thread (the quickest of nine batches of
+part, cross-validated, and on the test part, and milliseconds a sample on one thread (the quickest of 25 batches of
 16, taken in turn, so that what else the machine does strikes none alone).
 
     python bench/cuts.py
@@ -29,7 +29,7 @@ PAIRS = (
     ("text/trec", "bundled:all-MiniLM-L6-v2"),
 )
 MOST = 1000  # samples of a part
-BATCH, ROUNDS = 16, 9
+BATCH, ROUNDS = 16, 25
 
 
 def measure(data: str, name: str) -> list[dict[str, Any]]:

@@ -377,10 +377,10 @@ def test_hooks_are_gone_after_a_pass(toy: Toy) -> None:
 
 
 def test_maps_with_channels_last_are_averaged_over_their_places() -> None:
-    from graft.features._stages import _over_places
+    from graft.pooling import over_places
 
     maps = torch.randn(2, 5, 7, 7)
-    assert torch.allclose(_over_places(maps), _over_places(maps.permute(0, 2, 3, 1)), atol=1e-6)
+    assert torch.allclose(over_places(maps), over_places(maps.permute(0, 2, 3, 1)), atol=1e-6)
 
 
 # --------------------------------------------------------------------------------------- precision
