@@ -27,8 +27,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 VISION, TEXT, ZOO = SHARED / "data/vision", SHARED / "data/text", SHARED / "zoo"
 MINILM = "bundled:all-MiniLM-L6-v2"
 SEED = 0
-MOST = {"picture": 400, "text": 1000}  # training samples
-MOST_TEST = 400
+MOST = {"picture": 200, "text": 500}  # training samples
+MOST_TEST = 300
 EPOCHS = 3.0
 """The fixed recipe: the head is a probe, then every weight is trained for so many epochs at graft's own rates."""
 

@@ -88,16 +88,16 @@ def test_evaluate_speaks_as_fit_does(text_run: graft.Run, reviews: Path) -> None
 
 
 def test_rank_names_its_measure_and_says_where_less_is_better(capsys: pytest.CaptureFixture[str]) -> None:
-    from graft import tell
+    from graft import tell_rank
     from graft.cli._saying import show
 
-    row = Candidate("local:/zoo/a", 0.25, 0.2, 0.3, parameters=10, mb=1.0, ms=2.0, license="MIT")
-    show(tell.ranking(Ranking([row, Candidate("b", error="broken")], "local:/zoo/a", n=40, measure="log_loss")))
+    row = Candidate("local:/zoo/a", 0.25, 0.2, 0.3, probe=0.26, parameters=10, mb=1.0, ms=2.0, license="MIT")
+    show(tell_rank.ranking(Ranking([row, Candidate("b", error="broken")], "local:/zoo/a", n=40, measure="log_loss")))
     out = " ".join(capsys.readouterr().out.split())
-    assert "the log loss of a cross-validated probe on 40 samples; less is better" in out
+    assert "predicted: log loss after fine-tuning" in out and "less is better" in out
     assert "0.250" in out and "0.200 to 0.300" in out and "b: broken" in out
     row = Candidate("a", 0.25, float("nan"), float("nan"), parameters=10, mb=1.0, ms=2.0)
-    show(tell.ranking(Ranking([row], "a", n=40, measure="macro_f1")))
+    show(tell_rank.ranking(Ranking([row], "a", n=40, measure="macro_f1")))
     out = " ".join(capsys.readouterr().out.split())
     assert "macro F1" in out and "25.0%" in out and "nan" not in out and "less is better" not in out
 

@@ -71,7 +71,8 @@ def _cells(row: Candidate, found: Ranking) -> list[Any]:
     chosen = row.name == found.choice and len(found.candidates) > 1
     mark = "chosen" if chosen else "not separable" if row.name in found.tied else ""
     prior = NONE if row.prior is None else f"x{math.exp(row.prior):.2f}"
-    ends = interval({"low": row.low, "high": row.high}, found.measure)
+    known = row.low is not None and row.high is not None and math.isfinite(row.low) and math.isfinite(row.high)
+    ends = interval({"low": row.low, "high": row.high}, found.measure) if known else NONE
     predicted, probe = (number(v, found.measure) for v in (row.predicted, row.probe))
     return [Text(brief(row.name)), predicted, ends, probe, prior, _one(row.ms), mark]
 

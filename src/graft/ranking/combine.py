@@ -38,6 +38,7 @@ __all__ = ["Combination", "Predicted", "Range", "Row", "Scale", "fit"]
 
 # Without a single row the probe is the prediction, and wide: errors of a third in the level and again in the model.
 UNTAUGHT = {"": (0.0, 0.3), "level": (1.0, 0.2), "prior": (0.0, 0.3), "probe": (1.0, 0.3)}
+UNTAUGHT_DF = 8.0
 UNTAUGHT_SPREAD = _mixed.Variances(error=0.35, level=0.35, model=0.0, ridge=0.0)
 
 
@@ -175,7 +176,7 @@ def _untaught(names: tuple[str, ...]) -> Combination:
         moments=share.reshape(len(names), len(names)) * np.outer(typical, typical),
         variances=UNTAUGHT_SPREAD,
         level=(0.0, 1.0),
-        df=_mixed.LEAST_DF,
+        df=UNTAUGHT_DF,
         sets=0,
         rows=0,
     )

@@ -40,7 +40,6 @@ class Contender:
     pooled: torch.Tensor | None = None
     source: torch.Tensor | None = None  # probabilities [n, s] of the head it was pretrained with
     source_classes: int | None = None
-    answers: np.ndarray | None = None
     measured: Measured | None = None
     held: list[int] = field(default_factory=list)
 
@@ -166,25 +165,31 @@ def measure(c: Contender, task: Task, order: Sequence[Sample], n: int, seed: int
     """The probe's cross-validated score and every transferability score on the first n samples."""
     assert c.pooled is not None
     samples = order[:n]
-    y = task.collate([task.target(s, None) for s in samples])
-    keys = [split_key(s) for s in samples]
-    loss = LOSSES.get(task.outputs, "softmax")
-    found = linear.cross_validate(c.pooled[:n], y, loss=loss, groups=keys)
-    c.held = found.rows.tolist()
-    # Numbers leave the probe in standard units; probabilities are what they are.
-    answers = found.answers
-    c.answers = (
-        np.asarray(task.decode(answers, [None] * len(answers))) if task.outputs == "numbers" else answers.numpy()
-    )
+    y, answers, rows = held_out(task, c.pooled[:n], samples)
+    c.held = rows
     truth = np.asarray(evaluate.truth_of(task, [samples[i] for i in c.held]))
-    score = evaluate.score(task, c.answers, truth, seed, level=LEVEL)
+    score = evaluate.score(task, answers, truth, seed, level=LEVEL)
     if not np.isfinite(score.value):
         raise DataError(f"{task.measures[0]} has no value for its probe on {n} samples: choose another with --measure")
-    told = transferability(c, task, y)
-    c.row.scores = {k: v.value for k, v in told.items()}
-    c.row.reasons = {k: v.reason for k, v in told.items() if v.value is None}
+    said = transferability(c, task, y)
+    c.row.scores = {k: v.value for k, v in said.items()}
+    c.row.reasons = {k: v.reason for k, v in said.items() if v.value is None}
     c.row.probe, c.row.samples = score.value, n
     c.measured = Measured(c.name, c.prior, Score(score.value, score.low, score.high, score.n), c.row.scores)
+
+
+def held_out(task: Task, pooled: torch.Tensor, samples: Sequence[Sample]) -> tuple[torch.Tensor, np.ndarray, list[int]]:
+    """(targets [n, outputs], a probe's out-of-fold answers [k, outputs] as the task measures them, their rows [k])."""
+    y = task.collate([task.target(s, None) for s in samples])
+    loss = LOSSES.get(task.outputs, "softmax")
+    seen = y.sum(dim=0) > 0 if loss == "softmax" else torch.ones(y.shape[1], dtype=torch.bool)
+    groups = [split_key(s) for s in samples]
+    found = linear.cross_validate(pooled, y[:, seen], loss=loss, groups=groups)  # of the classes that occur
+    told = torch.zeros(len(found.answers), y.shape[1], dtype=found.answers.dtype)
+    told[:, seen] = found.answers
+    # Numbers leave the probe in standard units; probabilities are what they are.
+    answers = np.asarray(task.decode(told, [None] * len(told))) if task.outputs == "numbers" else told.numpy()
+    return y, answers, found.rows.tolist()
 
 
 def transferability(c: Contender, task: Task, y: torch.Tensor) -> dict[str, scores.Value]:

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from graft import backbones, evaluate, features, linear
+from graft import backbones, evaluate, features
 from graft._wording import number, short
-from graft.data import Data, Sample, split_key
+from graft.data import Data, Sample
 from graft.errors import DataError, UsageError
-from graft.methods.probe import LOSSES
 from graft.model import Backbone
 from graft.ranking import similarity
-from graft.ranking.contender import source_probabilities
+from graft.ranking.contender import held_out, source_probabilities
 from graft.ranking.forecast import scale_of
 from graft.ranking.prior import Prior, prior_of
-from graft.ranking.race import ROUNDS, nested
+from graft.ranking.race import ROUNDS, nested, some_classes
 from graft.tasks import Task
 from graft.voice import Voice
 
@@ -126,7 +125,7 @@ def explain(
     backbone = backbones.load(name, data.schema).to(device)
     if backbone.modality != task.modality:
         raise UsageError(f"--explain {name}: takes a {backbone.modality}, and the task has a {task.modality}")
-    samples = nested(data.train, ROUNDS[:2], seed, task)[:LOOKED_AT]
+    samples = nested(some_classes(task, data.train, seed), ROUNDS[:2], seed, task)[:LOOKED_AT]
     with voice.bar(f"stages of {short(name)}", len(samples)) as tick:
         table = features.extract(backbone, samples, stages=True, tick=tick)
     if not bool(torch.isfinite(table.pooled).all()):
@@ -154,10 +153,7 @@ def explain(
 
 def _probe(task: Task, pooled: torch.Tensor, samples: Sequence[Sample], truth: np.ndarray) -> tuple[np.ndarray, float]:
     """(out-of-fold answers [n, outputs], the deciding measure on them)."""
-    y = task.collate([task.target(s, None) for s in samples])
-    loss = LOSSES.get(task.outputs, "softmax")
-    found = linear.cross_validate(pooled, y, loss=loss, groups=[split_key(s) for s in samples]).answers
-    held = np.asarray(task.decode(found, [None] * len(found))) if task.outputs == "numbers" else found.numpy()
+    _, held, _ = held_out(task, pooled, samples)
     return held, float(next(iter(task.measure(held, truth).values())))
 
 

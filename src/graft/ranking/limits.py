@@ -11,7 +11,7 @@ from graft.model import Card
 ANY, PERMISSIVE = "any", "permissive"
 # Names and SPDX ids of licences that ask for no more than a notice: no copyleft, no limits on use.
 _PERMISSIVE = re.compile(
-    r"\b(apache(-|\s+license\s*)?\W*2|mit\b|bsd\b|0bsd\b|isc\b|zlib\b|unlicense\b|cc0\b|cc-by-[34]\.0\b|python-2|psf\b)",
+    r"\b(apache\b.{0,20}?\b2(\.0)?\b|mit\b|bsd\b|0bsd\b|isc\b|zlib\b|unlicense\b|cc0\b|cc-by-[34]\.0\b|python-2|psf\b)",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"-nc\b|non-?commercial|-sa\b|-nd\b|\b[al]?gpl|\bbusl|\bbsl\b|openrail|research", re.IGNORECASE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,11 +19,16 @@ from graft.ranking.contender import Contender, enter, extend, measure, said
 from graft.ranking.limits import Limits
 from graft.ranking.scale import Scale
 from graft.ranking.table import LEVEL, Apart, Candidate, Ranking
+from graft.seeds import rng
 from graft.tasks import Task
 from graft.voice import Voice
 
 ROUNDS = (200, 600, 2000)
 """Training samples that a candidate is measured on, round after round."""
+EACH_CLASS = (4, 8)
+"""Samples a class that the first rounds have at least, on average."""
+MOST_CLASSES = 250
+"""Classes that are looked at: of more, so many are drawn, since a probe on two thousand samples tells no more apart."""
 FEWEST = 40  # samples of a round, however little time there is
 HALF_A_POINT = 0.005
 """A cheaper candidate is taken where it is predicted less than so much lower; of measures with a unit, as a share of
@@ -53,13 +59,35 @@ def rank(
     began, voice = time.monotonic(), voice or Voice(quiet=True)
     if not train:
         raise DataError("there is no training sample to rank candidates on")
-    order = nested(train, ROUNDS, seed, task)
+    train = some_classes(task, train, seed)
+    sizes = sizes_of(task, train)
+    order = nested(train, sizes, seed, task)
     rows, alive = _enter(task, order, names, device, voice, left, limits or Limits())
-    race = _Race(task, order, seed, device, voice, left)
+    race = _Race(task, order, sizes, seed, device, voice, left)
     kept = race.run(alive)
     ranking = _ranking(task, rows, kept, race)
     ranking.seconds = round(time.monotonic() - began, 2)
     return ranking
+
+
+def some_classes(task: Task, train: Sequence[Sample], seed: int) -> Sequence[Sample]:
+    """The samples of MOST_CLASSES classes, drawn among those of two samples and more where there are enough."""
+    if task.outputs != "classes":
+        return train
+    counts = Counter(s.y for s in train)
+    if len(counts) <= MOST_CLASSES:
+        return train
+    known = sorted((k for k, n in counts.items() if n > 1), key=str)
+    known = known if len(known) >= MOST_CLASSES else sorted(counts, key=str)
+    drawn = {known[i] for i in rng(seed, "rank", "classes").permutation(len(known))[:MOST_CLASSES]}
+    return [s for s in train if s.y in drawn]
+
+
+def sizes_of(task: Task, train: Sequence[Sample]) -> tuple[int, ...]:
+    """Samples of each round: ROUNDS, more in the first ones where there are many classes."""
+    classes = len({s.y for s in train}) if task.outputs == "classes" else 0
+    first = (max(n, k * classes) for n, k in zip(ROUNDS[:-1], EACH_CLASS, strict=True))
+    return tuple(sorted({min(n, ROUNDS[-1]) for n in (*first, ROUNDS[-1])}))
 
 
 def nested(train: Sequence[Sample], sizes: Sequence[int], seed: int, task: Task) -> list[Sample]:
@@ -107,9 +135,17 @@ class _Race:
     """The rounds, and where every contender stands at the end: y of its prediction and the covariance with others."""
 
     def __init__(
-        self, task: Task, order: Sequence[Sample], seed: int, device: str, voice: Voice, left: Callable[[], float]
+        self,
+        task: Task,
+        order: Sequence[Sample],
+        sizes: Sequence[int],
+        seed: int,
+        device: str,
+        voice: Voice,
+        left: Callable[[], float],
     ) -> None:
-        self.task, self.order, self.seed, self.device, self.voice, self.left = task, order, seed, device, voice, left
+        self.task, self.order, self.sizes, self.seed = task, order, sizes, seed
+        self.device, self.voice, self.left = device, voice, left
         self.rounds: list[tuple[int, int]] = []
         self.scale: Scale | None = None
         self.last: Predicted | None = None  # of the last round
@@ -141,7 +177,7 @@ class _Race:
 
     def _sizes(self) -> list[int]:
         """The rounds that differ, for as many samples as there are."""
-        return [n for i, n in enumerate(ROUNDS) if i == 0 or ROUNDS[i - 1] < len(self.order)]
+        return [n for i, n in enumerate(self.sizes) if i == 0 or self.sizes[i - 1] < len(self.order)]
 
     def _affordable(self, alive: Sequence[Contender], n: int) -> int:
         """Samples of a round that half of the time that is left allows for, at least FEWEST."""
