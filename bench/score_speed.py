@@ -8,7 +8,7 @@ matrix products.
 Part 2: all scores of one candidate at n = 50,000, d = 2,048, 100 classes, 1,000 source classes, in the order of the
 table and with what they share made once; a fresh process each time, its peak of memory beyond the features themselves.
 
-Medians of 3. Writes score_speed.json and score_speed.md beside this file. Threads: those of OMP_NUM_THREADS.
+Medians of 3. Other work on the machine slows both sides of part 1, which take turns. Writes score_speed.json and score_speed.md beside this file. Threads: those of OMP_NUM_THREADS.
 """
 
 from __future__ import annotations
