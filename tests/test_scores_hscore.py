@@ -28,6 +28,18 @@ def test_repeated_and_constant_columns_change_nothing() -> None:
     assert hscore(Material.of(wide, y, "classes")) == pytest.approx(hscore(Material.of(x, y, "classes")), rel=1e-9)
 
 
+@pytest.mark.parametrize("least", [1e-2, 1e-4, 1e-5, 3e-6])
+def test_directions_of_little_variance_count_by_factor_and_by_spectrum_alike(
+    least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = worlds.classes()
+    x = x * np.logspace(0, np.log10(least), 6)
+    whole = hscore(Material.of(x, y, "classes"))
+    monkeypatch.setattr("graft.scores.hscore.MARGIN", np.inf)
+    assert hscore(Material.of(x, y, "classes")) == pytest.approx(whole, rel=1e-4)
+    assert whole == pytest.approx(hscore(Material.of(worlds.classes()[0], y, "classes")), rel=1e-4)
+
+
 def test_it_is_between_zero_and_the_number_of_classes_less_one() -> None:
     x, y = worlds.classes(apart=1e3)
     assert hscore(Material.of(x, y, "classes")) == pytest.approx(3, abs=1e-3)

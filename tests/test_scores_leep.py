@@ -86,6 +86,7 @@ def test_probabilities_of_half_precision_serve() -> None:
         (worlds.probabilities(60), 1000, "gives 5 probabilities and its card says 1000"),
         (worlds.probabilities(60) * 2, None, "do not sum to 1: a row sums to 2"),
         (np.where(np.arange(60)[:, None] == 7, np.nan, worlds.probabilities(60)), None, "NaN"),
+        (np.where(np.arange(60)[:, None] == 7, [np.inf, -np.inf, 0, 0, 1], worlds.probabilities(60)), None, "infinity"),
         (worlds.probabilities(60) - [[0.5, -0.5, 0, 0, 0]], None, "negative"),
     ],
 )

@@ -218,7 +218,7 @@ def test_without_a_source_head() -> None:
     )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.data())
 def test_nothing_crashes_and_nothing_is_nan(data: st.DataObject) -> None:
     """Features of few distinct values, with copies, zeros and extremes; any classes, labels and numbers."""

@@ -73,9 +73,10 @@ def _probabilities(material: Material) -> Array:
         raise NoScore("the source head knows one class alone")
     for part in slices(*p.shape):
         block = p[part]
-        if not np.isfinite(block).all() or block.min() < -NEGATIVE:
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = block.sum(axis=1, dtype=np.float64)  # NaN or infinite where any of a row is
+        if not np.isfinite(sums).all() or block.min() < -NEGATIVE:
             raise NoScore("source probabilities hold NaN, infinity or negative numbers")
-        sums = block.sum(axis=1, dtype=np.float64)
         worst = float(sums[np.abs(sums - 1).argmax()])
         if abs(worst - 1) > SUM:
             raise NoScore(f"source probabilities do not sum to 1: a row sums to {worst:.4g}")

@@ -8,9 +8,11 @@ import numpy as np
 
 from graft.measures import CLASSES
 from graft.scores._material import Material
-from graft.scores._moments import BLOCK, Floats, Ints, slices
+from graft.scores._moments import BLOCK, RANK, Floats, Ints, slices
 
 DISTORTION = 1e-4  # epsilon, as published; it is in the features' squared units
+ROUNDING = 1e-6  # of 1, as large as the rounding of a Gram matrix may be beside the identity
+LARGE = 64  # rows
 
 
 def transrate(material: Material, distortion: float = DISTORTION) -> float:
@@ -35,11 +37,19 @@ def _rates(material: Material, distortion: float) -> Iterator[tuple[Ints, Floats
         if counts[classes[0]] > width:  # one class larger than the side of the scatter
             grams = _scatter(material, int(classes[0]))[None]
         else:
-            z = _padded(material, classes)
-            grams = z @ z.transpose(0, 2, 1)
+            z = _padded(material, classes)  # a large class by itself, which is half the work: x x' is symmetric
+            grams = np.stack([x @ x.T for x in z]) if z.shape[1] >= LARGE else z @ z.transpose(0, 2, 1)
         scale = counts[classes].astype(np.float64) * distortion
-        inside = np.eye(grams.shape[1]) + grams / scale[:, None, None]
-        yield counts[classes], np.linalg.slogdet(inside)[1] / 2
+        yield counts[classes], _log_det(grams / scale[:, None, None]) / 2
+
+
+def _log_det(grams: Floats) -> Floats:
+    """log det(I + G) of a stack [b, m, m]: from eigenvalues where rounding of G is not small beside I."""
+    side = grams.shape[1]
+    if np.trace(grams, axis1=1, axis2=2).max() * np.finfo(float).eps < ROUNDING:
+        return np.asarray(np.linalg.slogdet(np.eye(side) + grams)[1])
+    values = np.linalg.eigvalsh(grams)
+    return np.asarray(np.log1p(np.where(values > RANK * values[:, -1:], values, 0.0)).sum(axis=1))
 
 
 def _stacks(counts: Ints, width: int) -> Iterator[Ints]:
