@@ -238,12 +238,13 @@ def test_tokens_of_xlnet_are_pooled_by_sample(place: Path) -> None:
     assert torch.allclose(pooled(backbones.load(f"{whole.card.name}:stages=1")), wanted, atol=1e-5)
 
 
-def test_pictures_of_four_channels(mobile: str) -> None:
-    made = backbones.load(f"{mobile}:stages=1", {"channels": 4})
-    picture = np.random.default_rng(0).integers(0, 255, (40, 36, 4), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_pictures_of_other_channels(mobile: str, channels: int) -> None:
+    made = backbones.load(f"{mobile}:stages=1", {"channels": channels})
+    picture = np.random.default_rng(0).integers(0, 255, (40, 36, channels), dtype=np.uint8)
     assert made(made.collate([made.encode(picture).x])).pooled.shape == (1, made.dim)
     assert preprocess_of(made) is not None
-    assert made.describe()["channels"] == 4
+    assert made.describe()["channels"] == channels
 
 
 # ----------------------------------------------------------------------------------- toys that resist

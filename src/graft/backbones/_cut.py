@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -167,9 +168,9 @@ def _parts(groups: Groups) -> str:
 
 @torch.no_grad()
 def _made(backbone: Backbone, parts: int, groups: Groups, name: str) -> Cut:
-    whole = isinstance(backbone, Cut)
+    again = isinstance(backbone, Cut)
     inner = backbone.inner if isinstance(backbone, Cut) else backbone
-    kept = [(stage, [n.removeprefix("inner.") if whole else n for n in names]) for stage, names in groups[: parts + 1]]
+    kept = [(stage, [n.removeprefix("inner.") if again else n for n in names]) for stage, names in groups[: parts + 1]]
     if parts == len(groups) - 1:
         end = backbone.end if isinstance(backbone, Cut) else ""
     else:
@@ -180,7 +181,7 @@ def _made(backbone: Backbone, parts: int, groups: Groups, name: str) -> Cut:
                 f"{name}: it cannot be cut behind its part {parts}, {groups[parts][0]}, of which no module of its own "
                 f"runs just once; possible numbers: {where}; {_parts(groups)}"
             )
-        end = found[parts].removeprefix("inner.") if whole else found[parts]
+        end = found[parts].removeprefix("inner.") if again else found[parts]
     made = Cut(inner, parts, kept, end).eval()
     x = _example(backbone, name)
     before = made(x).pooled
@@ -232,9 +233,11 @@ def _example(backbone: Backbone, name: str) -> torch.Tensor:
 
 def _drop(module: nn.Module, gone: set[int]) -> None:
     """Take out all parameters in `gone` (by id), with the modules that have no others."""
+    places: set[str] = set()
     for name, child in list(module.named_children()):
         own = {id(p) for p in child.parameters()}
         if own and own <= gone:
+            places.add(name)
             setattr(module, name, nn.Identity())  # a place that is never reached, so that later ones keep their names
         elif own & gone:
             _drop(child, gone)
@@ -242,7 +245,5 @@ def _drop(module: nn.Module, gone: set[int]) -> None:
         if id(parameter) in gone:
             setattr(module, name, None)
     if isinstance(module, nn.Sequential | nn.ModuleList):
-        for name, child in reversed(list(module.named_children())):
-            if not isinstance(child, nn.Identity):
-                break
+        for name in takewhile(places.__contains__, reversed([n for n, _ in module.named_children()])):
             delattr(module, name)
