@@ -18,7 +18,9 @@ import torch
 from graft import backbones, constant, defaults, evaluate, features, recipe, sources, train
 from graft.data import Data, by_label, scale_weights, subset
 from graft.methods import freeze
-from graft.model import Backbone, Model
+from graft.model import Backbone, Card, Model
+from graft.ranking import LEVEL, Candidate, Limits, contender, forecast
+from graft.ranking.prior import prior_of
 from graft.recipe import Recipe
 from graft.tasks import Task
 from graft.voice import Voice
@@ -154,6 +156,62 @@ def hashed(name: str) -> dict[str, Any]:
         "modality": "text", "set": name, "model": "hashing", "n_train": len(data.train), "n_test": len(data.test),
         "measure": task.measures[0], "score": score, "probe": score, "constant": measured(task, same, data),
         "probe_seconds": seconds, "seconds": seconds,
+    }  # fmt: skip
+
+
+def signals(name: str, model: str) -> dict[str, Any]:
+    """What `graft rank` measures of a candidate on a set's training part, before anything is fine-tuned."""
+    task, data = read(name)
+    began = time.monotonic()
+    row, found = contender.enter(name_of(model), task, data.train, Limits(), "cpu")
+    if found is None:
+        raise RuntimeError(f"{model} on {name}: {row.error}")
+    contender.extend(found, task, data.train, len(data.train), "cpu", Voice(quiet=True))
+    contender.measure(found, task, data.train, len(data.train), SEED)
+    prior = prior_of(found_card(model, data), task.modality, (name,))
+    truth = np.asarray(evaluate.truth_of(task, data.train))
+    scale = forecast.scale_of(task, data.train, truth)
+    assert found.measured is not None
+    return {
+        "modality": task.modality, "set": name, "model": model, "prior": prior.value, "prior_se": prior.se,
+        "probe": scale.y(found.measured.probe.value), "probe_value": found.measured.probe.value,
+        "probe_noise": forecast.noise_of(found.measured.probe, scale, LEVEL), "scale": scale.plain(),
+        "scores": row.scores, "top1": found_card(model, data).top1, "parameters": row.parameters,
+        "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+
+
+@cache
+def _card(model: str, channels: int) -> Card:
+    return backbones.load(name_of(model), {"channels": channels}).card
+
+
+def found_card(model: str, data: Data) -> Card:
+    """The card of a candidate."""
+    return _card(model, int((data.schema or {}).get("channels", 3)))
+
+
+def hashed_signals(name: str) -> dict[str, Any]:
+    """The same of hashed words: scores of their leading 256 directions, the prior of random weights."""
+    from sklearn.decomposition import TruncatedSVD
+
+    task, data = read(name)
+    began = time.monotonic()
+    words = hashing([str(s.x) for s in data.train])
+    pooled = torch.from_numpy(
+        TruncatedSVD(min(256, len(data.train) - 1), random_state=SEED).fit_transform(words)
+    ).float()
+    prior = prior_of(Card("hashing", trained_on="nothing"), "text")
+    c = contender.Contender(Candidate("hashing"), prior, 0.0, pooled=pooled)
+    contender.measure(c, task, data.train, len(data.train), SEED)
+    scale = forecast.scale_of(task, data.train, np.asarray(evaluate.truth_of(task, data.train)))
+    assert c.measured is not None
+    return {
+        "modality": "text", "set": name, "model": "hashing", "prior": prior.value, "prior_se": prior.se,
+        "probe": scale.y(c.measured.probe.value), "probe_value": c.measured.probe.value,
+        "probe_noise": forecast.noise_of(c.measured.probe, scale, LEVEL), "scale": scale.plain(),
+        "scores": c.row.scores, "top1": None, "parameters": words.shape[1],
+        "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def test_each_earlier_round_is_part_of_the_next_and_holds_every_class() -> None:
     task, data = reading(many(1200, classes=60))
     sizes = race.sizes_of(task, data.train)
     assert sizes == (240, 600, 2000)
-    order = race.nested(data.train, sizes, 0, task)
+    order = race.looked_at(data.train, sizes[-1], 0, task)
     assert len({id(s) for s in order}) == len(order) == len(data.train)
     for size in sizes[:2]:
         counts = np.unique([s.y for s in order[:size]], return_counts=True)[1]

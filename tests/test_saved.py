@@ -17,6 +17,7 @@ import graft
 from graft import _lab, _savings, curves, saved
 from graft._lab import Point
 from graft.curves import Arm
+from graft.data import nested
 from graft.errors import DataError, SetupError, Stopped, UsageError
 from graft.run import Run
 
@@ -68,13 +69,15 @@ def test_sizes_that_cannot_be_are_refused(sizes: list[int]) -> None:
 
 def test_subsets_are_nested_stratified_and_drawn_from_the_seed() -> None:
     strata = ["a"] * 60 + ["b"] * 30 + ["c"] * 3
-    order = _lab.nested(strata, 2, 0)
-    assert sorted(order) == list(range(93)) and order == _lab.nested(strata, 2, 0) != _lab.nested(strata, 2, 1)
+    order = nested(strata, 2, 0, "labels saved")
+    assert sorted(order) == list(range(93)) and order == nested(strata, 2, 0, "labels saved") != nested(
+        strata, 2, 1, "labels saved"
+    )
     for n in (6, 20, 50):
         held = [strata[i] for i in order[:n]]
         assert min(held.count(x) for x in "abc") >= 2
     assert abs([strata[i] for i in order[:50]].count("a") / 50 - 60 / 93) < 0.06
-    plain = _lab.nested(strata, 0, 0)
+    plain = nested(strata, 0, 0, "labels saved")
     assert abs([strata[i] for i in plain[:31]].count("b") - 10) <= 1
 
 

@@ -20,7 +20,7 @@ import torch
 
 from graft import backbones, constant, defaults, evaluate, features, recipe, scratch, sources, storage, train
 from graft.arms import steps_of
-from graft.data import Data, Sample, scale_weights
+from graft.data import Data, Sample, nested, scale_weights
 from graft.errors import DataError, UsageError
 from graft.features import Table
 from graft.files import read_json, write_json, write_whole
@@ -29,7 +29,7 @@ from graft.model import Backbone, Model, fingerprint
 from graft.precision import asked_for
 from graft.recipe import Recipe, Rung, Stage
 from graft.run import Run
-from graft.seeds import rng, seed_of
+from graft.seeds import seed_of
 from graft.tasks import Task
 from graft.voice import Voice
 
@@ -183,28 +183,11 @@ class Lab:
         assert self.task.answer is not None
         samples = self.data.train
         of = [f"{s.domain}\0{k}" for s, k in zip(samples, self.task.answer.strata(samples), strict=True)]
-        return nested(of, EACH_CLASS if self.task.outputs == "classes" else 0, seed)
+        return nested(of, EACH_CLASS if self.task.outputs == "classes" else 0, seed, "labels saved")
 
     def subset(self, n: int, seed: int) -> list[Sample]:
         """n training samples, in the order of the data; the samples are those of `data.train` themselves."""
         return [self.data.train[i] for i in sorted(self.order(seed)[:n])]
-
-
-def nested(strata: Sequence[str], first: int, seed: int) -> list[int]:
-    """Rows in an order whose every prefix has each stratum by its share; the first so many of each come before all."""
-    drawn = rng(seed, "labels saved", len(strata)).permutation(len(strata))
-    total: dict[str, int] = {}
-    for name in strata:
-        total[name] = total.get(name, 0) + 1
-    shift = {name: float(rng(seed, "labels saved", "shift", name).random()) for name in total}
-    seen: dict[str, int] = {}
-    keys = []
-    for place, row in enumerate(int(i) for i in drawn):
-        name = strata[row]
-        rank = seen[name] = seen.get(name, -1) + 1
-        share = (rank + shift[name]) / total[name]
-        keys.append((rank - first if rank < first else share, place, row))
-    return [row for *_, row in sorted(keys)]
 
 
 def reopen(run: str | Path, passes: float, device: str, voice: Voice, data: Any = None) -> Lab:

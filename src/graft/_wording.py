@@ -317,3 +317,11 @@ def short(name: str) -> str:
     """A backbone's name as sentences and tables show it: a folder by its last part."""
     source, _, rest = name.partition(":")
     return f"{source}:{rest.rstrip('/').rpartition('/')[2]}" if source in ("local", "run") else name
+
+
+SCORES = {
+    "hscore": "H", "regularised_hscore": "H reg.", "transrate": "TrRate", "gbc_diagonal": "GBC d.",
+    "neighbours": "kNN", "logme": "LogME", "leep": "LEEP", "nce": "NCE", "nleep": "NLEEP", "gbc": "GBC", "sfda": "SFDA",
+    "lda": "LDA", "energy": "energy", "parc": "PARC", "rsa": "RSA", "cka": "CKA", "ridge": "ridge",
+}  # fmt: skip
+"""Scores as a heading has them."""

@@ -363,3 +363,20 @@ def subset(samples: Sequence[Sample], most: int, seed: int, stream: str, strata:
     kept, _ = cut(lone, 1 - most / len(samples), seed, stream, strata)
     ids = {id(s): i for i, s in enumerate(lone)}
     return [samples[ids[id(s)]] for s in kept]
+
+
+def nested(strata: Sequence[str], first: int, seed: int, stream: str) -> list[int]:
+    """Rows in an order whose every prefix has each stratum by its share; the first so many of each come before all."""
+    drawn = rng(seed, stream, len(strata)).permutation(len(strata))
+    total: dict[str, int] = {}
+    for name in strata:
+        total[name] = total.get(name, 0) + 1
+    shift = {name: float(rng(seed, stream, "shift", name).random()) for name in total}
+    seen: dict[str, int] = {}
+    keys = []
+    for place, row in enumerate(int(i) for i in drawn):
+        name = strata[row]
+        rank = seen[name] = seen.get(name, -1) + 1
+        share = (rank + shift[name]) / total[name]
+        keys.append((rank - first if rank < first else share, place, row))
+    return [row for *_, row in sorted(keys)]

@@ -6,18 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graft._wording import NONE, interval, is_lower_better, number, short, spoken
+from graft._wording import NONE, SCORES, interval, is_lower_better, number, short, spoken
 
 if TYPE_CHECKING:
     from graft.ranking import Candidate, Explanation, Ranking
 
 HEADINGS = ("candidate", "predicted", "90 % interval", "probe", "prior", "ms", "")
-SHORT = {
-    "hscore": "H", "regularised_hscore": "H reg.", "transrate": "TrRate", "gbc_diagonal": "GBC d.",
-    "neighbours": "kNN", "logme": "LogME", "leep": "LEEP", "nce": "NCE", "nleep": "NLEEP", "gbc": "GBC", "sfda": "SFDA",
-    "lda": "LDA", "energy": "energy", "parc": "PARC", "rsa": "RSA", "cka": "CKA", "ridge": "ridge",
-}  # fmt: skip
-"""Scores as a heading has them."""
 MOST_CLASSES = 12  # on the terminal, the hardest
 
 
@@ -99,7 +93,7 @@ def _scores(rows: Sequence[Candidate]) -> Any:
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("candidate", overflow="fold")
         for name in block:
-            table.add_column(SHORT.get(name, name), justify="right", no_wrap=True)
+            table.add_column(SCORES.get(name, name), justify="right", no_wrap=True)
         for c in rows:
             cells = (NONE if (v := c.scores.get(n)) is None else f"{v:.3g}" for n in block)
             table.add_row(Text(brief(c.name)), *cells)

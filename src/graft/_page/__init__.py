@@ -9,7 +9,8 @@ from graft._page.about import curves, data, decided, machine, recipe, usage
 from graft._page.answers import calibration, classes, confusion, mistakes, residuals, thresholds
 from graft._page.forgetting import forgetting
 from graft._page.layers import layers
-from graft._page.scores import PARTS, controls, headline, measures, rank, rungs
+from graft._page.ranking import rank
+from graft._page.scores import PARTS, controls, headline, measures, rungs
 from graft._page.sureness import abstention, conformal
 from graft._wording import Report
 

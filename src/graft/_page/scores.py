@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from graft import _facts, _plots, _wording
-from graft._page.grid import OPEN_ROWS, Cell, table
+from graft._page.grid import Cell, table
 from graft._wording import NA, NONE, Report, clip, count, duration, interval, number, plain, spoken
 
 PARTS = ("train", "valid", "test")
@@ -183,25 +182,3 @@ def _rung_row(x: Report, m: str, trained: bool) -> list[Cell]:
     cost: list[Cell] = [duration(x.get("seconds")), *([count(x.get("trained"))] if trained else [])]
     name: Cell = {"text": spoken(x.get("name")), "small": recipe}
     return [name, _wording.value(x, m), interval(x, m), *cost, kept, clip(x.get("why"), _wording.TEXT)]
-
-
-def rank(r: Report) -> Report | None:
-    """The backbones that were compared before training."""
-    given = r.get("rank") or {}
-    m = str(given.get("measure") or _wording.measure(r))
-    rows = [_candidate(c or {}, given, m) for c in given.get("candidates") or []]
-    head = [("Backbone", "name"), (f"Predicted {spoken(m)}", "num"), (plain(_wording.level(r)), "num")]
-    head += [("Probe", "num"), ("Parameters", "num"), ("MB", "num"), ("ms", "num"), ("Licence", "wide")]
-    return (
-        {"table": table("Backbones compared", head, rows, OPEN_ROWS), "lower": _wording.lower(r, m)} if rows else None
-    )
-
-
-def _candidate(c: Report, given: dict[str, Any], m: str) -> list[Cell]:
-    chosen, tied = c.get("name") == given.get("choice"), c.get("name") in (given.get("tied") or [])
-    small = "chosen" if chosen else "cannot be told from the chosen" if tied else ""
-    name: Cell = {"text": clip(_wording.short(c.get("name") or "")), "small": small, "tone": "strong" * chosen}
-    failed: Cell = {"text": clip(c.get("error"), _wording.TEXT), "tone": "bad"}
-    sizes = [f"{c[k]:,.1f}" if c.get(k) is not None else NONE for k in ("mb", "ms")]
-    scores = [number(c.get("predicted"), m), interval(c, m), number(c.get("probe"), m)]
-    return [name, *scores, count(c.get("parameters")), *sizes, failed if c.get("error") else clip(c.get("license"))]

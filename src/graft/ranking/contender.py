@@ -24,8 +24,8 @@ from graft.ranking.table import LEVEL, Candidate
 from graft.tasks import Task
 from graft.voice import Voice
 
-SPEED_ON = 16  # samples that speed is measured on
-DISTANCE_ON = 64  # samples that the distance to the source is measured on
+LOOKED_AT = 32  # samples that the distance to the source is measured on
+TIMED = 8  # of them, that speed is measured on
 KEPT_MB = 200.0  # weights of candidates up to this size stay in memory between rounds
 
 
@@ -64,12 +64,11 @@ def enter(
         row.error = limits.refuse(card)
         if row.error:
             return row, None
-        row.ms, seconds = speed(backbone, samples)
-        row.gflops = operations(backbone, samples)
-        row.distance = _distance(backbone, samples)
+        seen = first_look(backbone, samples)
+        row.ms, row.gflops, row.distance = seen.ms, seen.gflops, seen.distance
         row.error = limits.too_slow(row.ms)
         kept = backbone if card.mb <= KEPT_MB else None
-        return row, None if row.error else Contender(row, prior, seconds, kept)
+        return row, None if row.error else Contender(row, prior, seen.seconds, kept)
     except Stopped:
         raise
     except Exception as e:  # whatever a stranger's folder breaks is that row's fault, not the ranking's
@@ -82,48 +81,46 @@ def said(error: Exception) -> str:
     return str(error) if isinstance(error, GraftError) else f"{type(error).__name__}: {error}"
 
 
-@torch.no_grad()
-def speed(backbone: Backbone, samples: Sequence[Sample], size: int = SPEED_ON) -> tuple[float, float]:
-    """(milliseconds a sample of a forward pass alone, seconds a sample with opening and preparing it).
+@dataclass(frozen=True)
+class Looked:
+    """What a few samples tell of a backbone: see `Candidate`; `seconds` a sample, opening and preparing it included."""
 
-    Forward: the median of three passes over `size` samples after a warm-up.
-    """
-    backbone.eval()
-    device = next(backbone.parameters()).device
-    some = list(samples[:size])
-    start = time.perf_counter()
-    _, batch = next(batches(some, backbone, size))
-    opening = (time.perf_counter() - start) / len(some)
-    x = batch.x.to(device)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        backbone(x).pooled.sum().item()
-        times.append(time.perf_counter() - start)
-    forward = sorted(times[1:])[1] / len(some)
-    return round(1000 * forward, 3), forward + opening
+    ms: float
+    seconds: float
+    gflops: float | None
+    distance: float | None
 
 
 @torch.no_grad()
-def operations(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
-    """Thousand millions of floating point operations a sample (two for a multiply and add); None: not counted.
+def first_look(backbone: Backbone, samples: Sequence[Sample]) -> Looked:
+    """Speed, operations and distance to the source from one batch of at most LOOKED_AT samples.
 
-    What costs are compared by where a choice must come out the same again: no clock.
+    The first pass warms up and tells the distance; speed is the median of three passes over TIMED of them. Operations
+    are floating point ones (two for a multiply and add): what costs are compared by where a choice must come out the
+    same again, since they know no clock.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    _, batch = next(batches(list(samples[:1]), backbone, 1))
-    with FlopCounterMode(display=False) as counter:
-        backbone(batch.x.to(next(backbone.parameters()).device))
-    total = counter.get_total_flops()
-    return round(total / 1e9, 6) if total else None
-
-
-def _distance(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
-    some = list(samples[:DISTANCE_ON])
+    backbone.eval()
+    some = list(samples[:LOOKED_AT])
+    start = time.perf_counter()
     _, batch = next(batches(some, backbone, len(some)))
-    found = similarity.distance(backbone, batch.x.to(next(backbone.parameters()).device))
-    return None if found is None else round(found, 4)
+    opening = (time.perf_counter() - start) / len(some)
+    x = batch.x.to(next(backbone.parameters()).device)
+    away = similarity.distance(backbone, x)
+    few, times = x[:TIMED], []
+    for _ in range(4 if away is None else 3):  # where nothing tells the distance, nothing has warmed up yet
+        start = time.perf_counter()
+        backbone(few).pooled.sum().item()
+        times.append((time.perf_counter() - start) / len(few))
+    forward = sorted(times[-3:])[1]
+    with FlopCounterMode(display=False) as counter:
+        backbone(x[:1])
+    total = counter.get_total_flops()
+    return Looked(
+        round(1000 * forward, 3), forward + opening, round(total / 1e9, 6) if total else None,
+        None if away is None else round(away, 4),
+    )  # fmt: skip
 
 
 def extend(c: Contender, task: Task, order: Sequence[Sample], n: int, device: str, voice: Voice) -> None:

@@ -15,17 +15,15 @@ from graft._wording import number, short
 from graft.data import Data, Sample
 from graft.errors import DataError, UsageError
 from graft.model import Backbone
-from graft.ranking import similarity
-from graft.ranking.contender import held_out, source_probabilities
+from graft.ranking.contender import first_look, held_out, source_probabilities
 from graft.ranking.forecast import scale_of
 from graft.ranking.prior import Prior, prior_of
-from graft.ranking.race import ROUNDS, nested, some_classes
+from graft.ranking.race import ROUNDS, looked_at, some_classes
 from graft.tasks import Task
 from graft.voice import Voice
 
 NEAREST = 3  # source classes of each class
 LOOKED_AT = ROUNDS[1]  # samples
-DISTANCE_ON = 64
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def explain(
     backbone = backbones.load(name, data.schema).to(device)
     if backbone.modality != task.modality:
         raise UsageError(f"--explain {name}: takes a {backbone.modality}, and the task has a {task.modality}")
-    samples = nested(some_classes(task, data.train, seed), ROUNDS[:2], seed, task)[:LOOKED_AT]
+    samples = looked_at(some_classes(task, data.train, seed), LOOKED_AT, seed, task)
     with voice.bar(f"stages of {short(name)}", len(samples)) as tick:
         table = features.extract(backbone, samples, stages=True, tick=tick)
     if not bool(torch.isfinite(table.pooled).all()):
@@ -144,7 +142,7 @@ def explain(
         width=table.pooled.shape[1],
         dimension=dimension(table.pooled),
         prior=prior_of(backbone.card, task.modality),
-        distance=_distance(backbone, samples),
+        distance=first_look(backbone, samples).distance,
         classes=_classes(held, truth.astype(int), list(data.labels), source, _names(backbone, source)) if told else [],
         depths=depths,
         note="" if source is not None or not told else "no source classes: it has no classifier of its pretraining",
@@ -175,14 +173,6 @@ def dimension(pooled: torch.Tensor) -> float:
     gram = centred.T @ centred if centred.shape[1] <= centred.shape[0] else centred @ centred.T
     total, squares = float(gram.trace()), float(gram.square().sum())
     return total**2 / squares if squares > 0 else 0.0
-
-
-def _distance(backbone: Backbone, samples: Sequence[Sample]) -> float | None:
-    from graft.loading import batches
-
-    some = list(samples[:DISTANCE_ON])
-    _, batch = next(batches(some, backbone, len(some)))
-    return similarity.distance(backbone, batch.x.to(next(backbone.parameters()).device))
 
 
 def _classes(

@@ -11,7 +11,7 @@ import numpy as np
 
 from graft import evaluate
 from graft._wording import is_percent, number, short
-from graft.data import Sample, by_label, subset
+from graft.data import Sample, by_label, nested
 from graft.errors import DataError, Stopped
 from graft.ranking import forecast
 from graft.ranking.combine import Predicted
@@ -27,6 +27,7 @@ ROUNDS = (200, 600, 2000)
 """Training samples that a candidate is measured on, round after round."""
 EACH_CLASS = (4, 8)
 """Samples a class that the first rounds have at least, on average."""
+EACH_CLASS_FIRST = 2  # of every class, so that the smallest round has them
 MOST_CLASSES = 250
 """Classes that are looked at: of more, so many are drawn, since a probe on two thousand samples tells no more apart."""
 FEWEST = 40  # samples of a round, however little time there is
@@ -61,7 +62,7 @@ def rank(
         raise DataError("there is no training sample to rank candidates on")
     train = some_classes(task, train, seed)
     sizes = sizes_of(task, train)
-    order = nested(train, sizes, seed, task)
+    order = looked_at(train, sizes[-1], seed, task)
     rows, alive = _enter(task, order, names, device, voice, left, limits or Limits())
     race = _Race(task, order, sizes, seed, device, voice, left)
     kept = race.run(alive)
@@ -90,22 +91,11 @@ def sizes_of(task: Task, train: Sequence[Sample]) -> tuple[int, ...]:
     return tuple(sorted({min(n, ROUNDS[-1]) for n in (*first, ROUNDS[-1])}))
 
 
-def nested(train: Sequence[Sample], sizes: Sequence[int], seed: int, task: Task) -> list[Sample]:
-    """At most sizes[-1] samples in an order whose beginnings of each size are stratified samples of what follows."""
-    strata = task.answer.strata if task.answer else by_label
-    part = subset(train, sizes[-1], seed, "rank", strata)
-    order: list[Sample] = []
-    for size in sizes[:-1]:
-        rest = _without(part, order)
-        if size - len(order) >= len(rest):
-            break
-        order += subset(rest, size - len(order), seed, f"rank {size}", strata)
-    return order + _without(part, order)
-
-
-def _without(samples: Sequence[Sample], taken: Sequence[Sample]) -> list[Sample]:
-    known = {id(s) for s in taken}
-    return [s for s in samples if id(s) not in known]
+def looked_at(train: Sequence[Sample], most: int, seed: int, task: Task) -> list[Sample]:
+    """At most so many samples in an order whose every beginning is a stratified sample of all."""
+    strata = (task.answer.strata if task.answer else by_label)(train)
+    order = nested(strata, EACH_CLASS_FIRST if task.outputs == "classes" else 0, seed, "rank")
+    return [train[i] for i in order[:most]]
 
 
 def _enter(
