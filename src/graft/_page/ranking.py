@@ -19,14 +19,14 @@ def rank(r: Report) -> Report | None:
     m = str(given.get("measure") or _wording.measure(r))
     ends = _wording.level(given if given.get("level") else r)
     head = [("Backbone", "name"), (f"Predicted {spoken(m)}", "num"), (plain(ends), "num"), ("Probe", "num")]
-    head += [("Prior", "num"), ("Parameters", "num"), ("MB", "num"), ("ms", "num"), ("Licence", "wide")]
+    head += [("Prior", "num"), ("Parameters", "num"), ("MB", "num"), ("ms", "num")]
     told = [_candidate(c or {}, given, m) for c in rows]
-    sentence = str(given.get("sentence") or "")
     return {
         "table": table("Backbones compared", head, told, OPEN_ROWS),
+        "origins": _origins(rows),
         "scores": _scores(rows),
         "lower": _wording.lower(r, m),
-        "sentence": sentence[:1].upper() + sentence[1:] + ("." if sentence else ""),
+        "sentence": str(given.get("sentence") or ""),
         "rounds": ", ".join(f"{k} on {count(n)}" for n, k in given.get("rounds") or []),
     }
 
@@ -34,16 +34,31 @@ def rank(r: Report) -> Report | None:
 def _candidate(c: Report, given: dict[str, Any], m: str) -> list[Cell]:
     chosen, tied = c.get("name") == given.get("choice"), c.get("name") in (given.get("tied") or [])
     small = "chosen" if chosen else "cannot be told from the best" if tied else ""
-    name: Cell = {"text": clip(_wording.short(c.get("name") or "")), "small": small, "tone": "strong" * chosen}
-    failed: Cell = {"text": clip(c.get("error"), _wording.TEXT), "tone": "bad"}
+    text, failed = clip(_wording.short(c.get("name") or "")), c.get("error")
+    name: Cell = {"text": text, "small": clip(failed, _wording.TEXT) if failed else small, "tone": "strong" * chosen}
     sizes = [f"{c[k]:,.1f}" if c.get(k) is not None else NONE for k in ("mb", "ms")]
-    prior: Cell = NONE
-    if c.get("prior") is not None:
-        prior = {"text": f"x{math.exp(c['prior']):.2f}", "small": clip(c.get("prior_source"), _wording.TEXT)}
-    on = f"on {count(c['samples'])}" if c.get("samples") else ""
-    probe: Cell = {"text": number(c.get("probe"), m), "small": on}
-    scores: list[Cell] = [number(c.get("predicted"), m), interval(c, m), probe, prior]
-    return [name, *scores, count(c.get("parameters")), *sizes, failed if c.get("error") else clip(c.get("license"))]
+    prior = NONE if c.get("prior") is None else f"x{math.exp(c['prior']):.2f}"
+    probe: Cell = {"text": number(c.get("probe"), m), "small": f"on {count(c['samples'])}" if c.get("samples") else ""}
+    return [name, number(c.get("predicted"), m), interval(c, m), probe, prior, count(c.get("parameters")), *sizes]
+
+
+def _origins(rows: list[Report]) -> Report | None:
+    """What each was trained on, under which licence, what its prior rests on, how far the data are from its source."""
+    usable = [c for c in rows if c and c.get("trained_on")]
+    head = [
+        ("Backbone", "name"),
+        ("Trained on", "wide"),
+        ("Licence", "wide"),
+        ("Prior from", "wide"),
+        ("Distance", "num"),
+    ]
+    told: list[list[Cell]] = []
+    for c in usable:
+        away = NONE if c.get("distance") is None else f"{c['distance']:.2f} sd"
+        words = (clip(c.get(k), _wording.TEXT) for k in ("trained_on", "license", "prior_source"))
+        told.append([clip(_wording.short(c["name"])), *words, away])
+    made: Report = table("Where the backbones come from", head, told, OPEN_ROWS)
+    return made if usable else None
 
 
 def _scores(rows: list[Report]) -> Report | None:

@@ -101,7 +101,8 @@ class Ranking:
         if len(usable) == 1:
             return f"{short(self.choice)} is the only candidate" + (" that can be used" if self.candidates[1:] else "")
         said = f"{short(usable[0].name)} is predicted best on {self.n:,} samples, {self._beside(usable)}"
-        return ". ".join(filter(None, (said, self.chosen_because, self.more)))
+        more = self.more[:1].upper() + self.more[1:]
+        return ". ".join(filter(None, (said, self.chosen_because, more)))
 
     def _beside(self, usable: Sequence[Candidate]) -> str:
         if not self.tied:
