@@ -85,11 +85,13 @@ def test_what_does_not_fit_is_left_out_with_the_reason_and_in_the_repeat_too(
     run = graft.fit(reviews, out=home / "cheap", **more)
     left = {x["name"]: x["why"] for x in run.report["evidence"]["left_out"]}
     assert set(left) == {"scratch"} and "--evidence full" in left["scratch"]
+    assert "that ran (training from scratch did not)" in run.report["verdict"]
     again = graft.fit(run.folder / "recipe.toml", out=home / "cheap-again", quiet=True)
     assert {x["name"] for x in again.report["evidence"]["left_out"]} == {"scratch"}
     assert again.report["controls"] == run.report["controls"]
     full = graft.fit(run.folder / "recipe.toml", evidence="full", out=home / "cheap-full", quiet=True)
     assert "scratch" in full.report["controls"] and full.report["headline"] == run.report["headline"]
+    assert "training from scratch did not" not in full.report["verdict"]
 
 
 def test_a_word_that_evidence_does_not_know_is_refused(reviews: Path, bert: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from graft import calibrate, conformal, details, evaluate, evidence, ladder, measures, verdict
 from graft._wording import interval, number, spoken
 from graft.arms import Arm
+from graft.controls import SCRATCH
 from graft.evaluate import Score
 from graft.tasks import Task
 
@@ -182,7 +183,9 @@ def task_measure(task: Task) -> str:
 def _sentence(case: Case, said: str, word: str, reason: str, pair: evaluate.Paired, without: str) -> str:
     """The verdict in one sentence."""
     gap = ladder.against(case.task, pair) if math.isfinite(pair.difference) else "not defined"
-    best = f"{named(case, without)}, the best without pretrained knowledge"
+    # Who reads only this sentence must not take a control that did not run for one that lost.
+    missing = "" if any(a.name == SCRATCH for a in case.made) else " that ran (training from scratch did not)"
+    best = f"{named(case, without)}, the best without pretrained knowledge{missing}"
     if word == "helped":
         return f"Transfer helped: {said}, better than {best} ({gap})."
     if word == "hurt":
