@@ -152,7 +152,7 @@ def judge(modality: str) -> dict[str, Any] | None:
         predicted = made.predict(rows)
         table.setdefault("combination", []).append(tau_and_regret(-predicted.mean, score))
         table.setdefault("prior and probe alone", []).append(tau_and_regret(-plain.predict(rows).mean, score))
-        for signal in SIGNALS:
+        for signal in (s for s in SIGNALS if any(r.signals.get(s) is not None for r in rows)):
             table.setdefault(signal, []).append(tau_and_regret(order_by(signal, rows), score))
         for what in ("top1", "parameters"):
             values = np.array([np.nan if s[what] is None else float(s[what]) for _, _, s in part])

@@ -109,6 +109,19 @@ def _score(value: float) -> Any:
     return Score(value, value - 0.03, min(value + 0.03, 1.0), 200)
 
 
+@pytest.mark.parametrize("modality", ["picture", "text"])
+def test_what_ships_was_learned_from_fine_tunings_and_is_surer_than_nothing(modality: str) -> None:
+    made, scale = forecast.shipped(modality), Scale(False, 0.5, 200)
+    assert made.rows >= 24 and made.sets >= 3 and {"prior", "probe"} <= set(made.signals)
+    told = [
+        forecast.Measured(n, ranking.contender.prior_of(Card(n)), _score(v), {}) for n, v in (("a", 0.9), ("b", 0.6))
+    ]
+    taught, untaught = (forecast.predict(m, told, scale, 0.9) for m in (modality, "sound"))
+    assert taught.taught == made.rows and untaught.taught == 0 and taught.order() == untaught.order() == [0, 1]
+    widths = [np.ptp(p.difference(0, 1, scale)[1:]) for p in (taught, untaught)]
+    assert widths[0] < widths[1]
+
+
 # ------------------------------------------------------------------------------------------- rounds
 
 

@@ -289,9 +289,8 @@ def _seen_before(s: Session) -> set[int]:
     earlier = storage.seen(Path(name)) if knows else set()
     known = [x.id for x in s.data.test if storage.mark(x.digest) in earlier]
     if known:
-        note = Note(
-            "warning", f"{len(known)} test samples were learned from by {name}, which is the backbone", tuple(known)
-        )
+        said = f"{len(known)} test samples were learned from by {name}, which is the backbone"
+        note = Note("warning", said, tuple(known), about="leak_seen")
         s.data.notes.append(note)
         s.voice.warn(f"{note.text}: the test score flatters")
     return {storage.mark(x.digest) for part in (s.data.train, s.data.valid) for x in part} | earlier
