@@ -171,11 +171,11 @@ def signals(name: str, model: str) -> dict[str, Any]:
     prior = prior_of(found_card(model, data), task.modality, (name,))
     truth = np.asarray(evaluate.truth_of(task, data.train))
     scale = forecast.scale_of(task, data.train, truth)
-    assert found.measured is not None
+    assert found.probe is not None
+    probe, noise = forecast.probed(found.probe, scale, LEVEL)
     return {
         "modality": task.modality, "set": name, "model": model, "prior": prior.value, "prior_se": prior.se,
-        "probe": scale.y(found.measured.probe.value), "probe_value": found.measured.probe.value,
-        "probe_noise": forecast.noise_of(found.measured.probe, scale, LEVEL), "scale": scale.plain(),
+        "probe": probe, "probe_value": found.probe.value, "probe_noise": noise, "scale": scale.plain(),
         "scores": row.scores, "top1": found_card(model, data).top1, "parameters": row.parameters,
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
@@ -205,11 +205,11 @@ def hashed_signals(name: str) -> dict[str, Any]:
     c = contender.Contender(Candidate("hashing"), prior, 0.0, pooled=pooled)
     contender.measure(c, task, data.train, len(data.train), SEED)
     scale = forecast.scale_of(task, data.train, np.asarray(evaluate.truth_of(task, data.train)))
-    assert c.measured is not None
+    assert c.probe is not None
+    probe, noise = forecast.probed(c.probe, scale, LEVEL)
     return {
         "modality": "text", "set": name, "model": "hashing", "prior": prior.value, "prior_se": prior.se,
-        "probe": scale.y(c.measured.probe.value), "probe_value": c.measured.probe.value,
-        "probe_noise": forecast.noise_of(c.measured.probe, scale, LEVEL), "scale": scale.plain(),
+        "probe": probe, "probe_value": c.probe.value, "probe_noise": noise, "scale": scale.plain(),
         "scores": c.row.scores, "top1": None, "parameters": words.shape[1],
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip

@@ -326,7 +326,7 @@ def test_few_signals_and_one_set_still_predict(signals: list[str]) -> None:
     rows = world("few", sets=1, models=4)
     p = fit(rows, signals).predict(rows)
     assert np.isfinite(p.mean).all() and np.linalg.eigvalsh(p.covariance).min() > 0
-    assert p.df == 1  # a level was seen once: its spread is a guess
+    assert 1 < p.df <= 5  # a level was seen once: its spread is a belief
 
 
 def test_json_gives_the_same_bits(taught: tuple[Combination, list[Row]]) -> None:

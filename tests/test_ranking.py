@@ -23,7 +23,7 @@ from graft.model import Card
 from graft.ranking import Apart, Candidate, Limits, Ranking, contender, forecast, race, similarity
 from graft.ranking.explain import dimension, explain
 from graft.ranking.limits import permissive
-from graft.ranking.predicted import Predicted
+from graft.ranking.prior import prior_of
 from graft.ranking.scale import Scale
 from graft.recipe import Recipe
 from graft.tasks import Task
@@ -90,17 +90,18 @@ def test_json_is_whole_and_goes_back(ranked: Ranking) -> None:
     assert Ranking.from_plain(json.loads(json.dumps(asdict(ranked)))) == ranked
 
 
-def test_a_random_copy_is_ranked_behind_what_serves(tmp_path: Path) -> None:
-    """Features that hold the class against features that hold noise: the first is predicted measurably better."""
+def measured(name: str, probe: float, scale: Scale, **scores: float | None) -> forecast.Measured:
+    return forecast.Measured(name, prior_of(Card(name)), *forecast.probed(_score(probe), scale, 0.9), scores)
+
+
+def test_without_learning_the_probe_is_the_prediction_and_noise_is_measurably_worse() -> None:
     scale = Scale(False, 0.5, 200)
-    told = [
-        forecast.Measured(name, ranking.contender.prior_of(Card(name)), _score(value), {})
-        for name, value in (("good", 0.95), ("noise", 0.52))
-    ]
-    predicted = forecast.predict("sound", told, scale, 0.9)  # a modality that nothing was learned for
+    predicted = forecast.predict(forecast.shipped("sound"), [measured("a", 0.95, scale), measured("b", 0.52, scale)])
     assert predicted.order() == [0, 1] and predicted.taught == 0
+    assert predicted.interval(0, scale).value == pytest.approx(0.95, abs=0.02)
     assert not race.holds_zero(predicted, 0, 1, scale, False)
     assert race.holds_zero(predicted, 0, 0, scale, False)
+    assert forecast.shipped("picture", "numbers").rows == 0 < forecast.shipped("picture").rows
 
 
 def _score(value: float) -> Any:
@@ -113,10 +114,8 @@ def _score(value: float) -> Any:
 def test_what_ships_was_learned_from_fine_tunings_and_is_surer_than_nothing(modality: str) -> None:
     made, scale = forecast.shipped(modality), Scale(False, 0.5, 200)
     assert made.rows >= 24 and made.sets >= 3 and {"prior", "probe"} <= set(made.signals)
-    told = [
-        forecast.Measured(n, ranking.contender.prior_of(Card(n)), _score(v), {}) for n, v in (("a", 0.9), ("b", 0.6))
-    ]
-    taught, untaught = (forecast.predict(m, told, scale, 0.9) for m in (modality, "sound"))
+    told = [measured("a", 0.9, scale), measured("b", 0.6, scale)]
+    taught, untaught = (forecast.predict(m, told) for m in (made, forecast.shipped("sound")))
     assert taught.taught == made.rows and untaught.taught == 0 and taught.order() == untaught.order() == [0, 1]
     widths = [np.ptp(p.difference(0, 1, scale)[1:]) for p in (taught, untaught)]
     assert widths[0] < widths[1]
@@ -186,17 +185,54 @@ def test_little_time_makes_rounds_small_and_no_time_leaves_candidates_out(encode
     assert none.choice == encoders[0]
 
 
-def test_what_fell_out_keeps_its_distance_to_the_best() -> None:
-    """One that fell out in the first round is placed by how far behind the best it was then."""
-    runner = race._Race.__new__(race._Race)
-    cov = np.array([[0.20, 0.15], [0.15, 0.30]])
-    runner.last, runner.apart = Predicted(("a", "b"), np.array([-2.0, -1.8]), cov, 9.0), {"c": (0.5, 0.04)}
-    usable = [contender.Contender(Candidate(n), None, 0.0) for n in "abc"]  # type: ignore[arg-type]
-    found = race._everyone(runner, usable)
-    assert found.mean.tolist() == [-2.0, -1.8, -1.5]
-    apart = [found.covariance[0, 0] + found.covariance[i, i] - 2 * found.covariance[0, i] for i in (1, 2)]
-    assert apart == pytest.approx([0.20, 0.04])
-    assert np.linalg.eigvalsh(found.covariance).min() > 0
+def raced(*candidates: tuple[str, list[float], dict[str, float | None]]) -> race.Race:
+    """A race whose candidates have probes on the scale of y round by round, and scores of the first round."""
+    made = race.Race.__new__(race.Race)
+    made.made, made.scale = forecast.shipped("picture"), Scale(False, 0.5, 200)
+    made.rounds = [(200 * 3**k, 0) for k in range(max(len(y) for _, y, _ in candidates))]
+    made.pool = []
+    for name, ys, scores in candidates:
+        told, prior = [(y, 0.01) for y in ys], prior_of(Card(name))
+        made.pool.append(contender.Contender(Candidate(name, samples=200), prior, 0.0, first=scores, told=told))
+    return made
+
+
+def test_what_fell_out_is_moved_by_what_the_others_moved() -> None:
+    """Two went on and got worse by 0.2 and 0.4 on more samples: the third would have by about 0.3."""
+    scores: dict[str, float | None] = {"logme": 1.0}
+    later = raced(("a", [-2.0, -1.8], scores), ("b", [-1.9, -1.5], scores), ("c", [-1.0], scores))
+    assert later._shifts() == pytest.approx([0.3, 0.0])
+    same = raced(("a", [-1.8], scores), ("b", [-1.5], scores), ("c", [-0.7], scores))
+    assert later.predicted().mean == pytest.approx(same.predicted().mean)
+
+
+def test_a_score_counts_in_the_same_units_when_only_two_are_left() -> None:
+    """Scores of the first round stand: two that differed little there do not differ more once the others are gone."""
+    values = (1.00, 1.01, 0.2, 0.1, 0.0, -0.5)
+    first = raced(*((n, [-1.5], {"cka": v, "parc": v}) for n, v in zip("abcdef", values, strict=True))).predicted()
+    told = (("a", [-1.5, -1.5]), ("b", [-1.5, -1.5]), *((n, [-1.5]) for n in "cdef"))
+    later = raced(*((n, y, {"cka": v, "parc": v}) for (n, y), v in zip(told, values, strict=True))).predicted()
+    assert later.mean == pytest.approx(first.mean)
+
+
+def test_one_that_breaks_later_is_a_row_and_the_ranking_goes_on(
+    encoders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, data = reading(many(1500))
+    whole = race.measure
+
+    def measure(c: Any, task: Task, order: Any, n: int, seed: int) -> None:
+        if n > 200 and c.name == broken:
+            raise DataError("it broke on more samples")
+        whole(c, task, order, n, seed)
+
+    monkeypatch.setattr(race, "measure", measure)
+    for broken in encoders[:2]:
+        found = ranking.rank(task, data.train, encoders[:4])
+        row = next(c for c in found.candidates if c.name == broken)
+        assert found.choice and json.dumps(found.plain(), allow_nan=False)
+        assert row.error == (None if row.samples == 200 and row.predicted is not None else "it broke on more samples")
+        assert row.error is None or found.choice != broken
 
 
 # ------------------------------------------------------------------------------------------- choice
@@ -245,10 +281,10 @@ def test_what_one_more_minute_would_settle(encoders: list[str]) -> None:
     task, data = reading(many(1500))
     found = ranking.rank(task, data.train, encoders[:2], left=Clockwork(1e-3, 1e-6))
     assert found.tied, "two random encoders of one kind on forty samples"
-    assert "one more minute would look at" in found.more and "more samples of each" in found.more
+    assert "one more minute would look at" in found.more and "narrow their difference from" in found.more
     small_task, small = reading(many(60))
     whole = ranking.rank(small_task, small.train, encoders[:2])
-    assert not whole.tied or "all samples were looked at" in whole.more
+    assert not whole.tied or "all training samples were looked at" in whole.more
 
 
 # ------------------------------------------------------------------------------------------- limits
@@ -261,6 +297,9 @@ def test_what_one_more_minute_would_settle(encoders: list[str]) -> None:
         ("Apache License, Version 2.0", True), ("CC0-1.0", True), ("CC-BY-4.0", True), ("CC-BY-NC-4.0", False),
         ("CC-BY-SA-4.0", False), ("GPL-3.0", False), ("AGPL-3.0", False), ("unknown", False), ("", False),
         ("openrail", False), ("BUSL-1.1", False), ("other (research only)", False), ("submit", False),
+        ("not MIT", False),
+        ("Apache-2.0 with Commons Clause", False), ("MIT, academic use only", False), ("MIT AND SSPL-1.0", False),
+        ("Apache-2.0 (Google Research)", True), ("CC BY 4.0", True), ("BSL-1.0", True), ("BSL-1.1", False),
     ],
 )  # fmt: skip
 def test_licences_that_ask_for_a_notice_at_most(license: str, good: bool) -> None:
@@ -308,11 +347,21 @@ def test_candidates_are_names_folders_files_and_cuts(trio: Path, tmp_path: Path)
     assert cut[-1] == a and cut[:-1] == backbones.cuts(a) and len(cut) > 2
 
 
+def test_what_leads_to_no_model_stays_and_is_a_line_of_the_ranking(trio: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    names = f"{tmp_path / 'empty'},local:/nowhere:stages=*,local:{trio / 'a'}"
+    assert ranking.named(names) == [str(tmp_path / "empty"), "local:/nowhere", f"local:{trio / 'a'}"]
+    found = graft.rank(photos, names)
+    assert found.choice == f"local:{trio / 'a'}" and [bool(c.error) for c in found.candidates] == [False, True, True]
+
+
 @pytest.mark.parametrize(
-    ("content", "name"), [("{}", "m.json"), ("[1]", "m.json"), ("[", "m.json"), ("\n# none\n", "m.txt")]
+    ("content", "name"),
+    [("{}", "m.json"), ("[1]", "m.json"), ("[", "m.json"), ("\n# none\n", "m.txt"), ('["m.json"]', "m.json")],
 )
-def test_files_that_are_no_list(tmp_path: Path, content: str, name: str) -> None:
+def test_files_that_are_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str) -> None:
     (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises((DataError, UsageError), match="--candidates"):
         ranking.named(tmp_path / name)
 
@@ -422,7 +471,9 @@ def test_all_broken_is_an_answer(photos: Path, tmp_path: Path) -> None:
     assert found.choice is None and all(c.error for c in found.candidates)
     assert "takes a text" in str(found.candidates[2].error)
     said = call("rank", photos, "--candidates", f"local:{tmp_path / 'cut'}")
-    assert said.code == 0 and "none of 1 candidates can be used" in said.out
+    assert said.code == 4 and "none of 1 candidates can be used" in said.err and "damaged" in said.out
+    said = call("rank", photos, "--candidates", f"local:{tmp_path / 'cut'}", "--json")
+    assert said.code == 4 and json.loads(said.out)["choice"] is None
 
 
 def test_one_candidate_is_predicted_too(trio: Path, photos: Path) -> None:
@@ -516,6 +567,31 @@ def test_a_source_head_of_another_size_than_its_card(trio: Path, photos: Path, t
     wrong = models.timm_folder(tmp_path / "wrong", num_classes=9)
     found = graft.rank(photos, [f"local:{wrong}", f"local:{trio / 'a'}"])
     assert found.choice == f"local:{trio / 'a'}" and "9" in str(found.candidates[-1].error)
+
+
+def test_a_transformers_head_of_another_size_than_its_card(photos: Path, tmp_path: Path) -> None:
+    folder = models.vision_folder(tmp_path / "mobilenet", "mobilenet_v1")
+    config = json.loads((folder / "config.json").read_text())
+    named = len(config["id2label"]) if "id2label" in config else 2
+    config["id2label"] = {str(i): f"c{i}" for i in range(named + 3)}
+    config["label2id"] = {f"c{i}": i for i in range(named + 3)}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = graft.rank(photos, f"local:{folder}")
+    assert found.choice is None and "id2label" in str(found.candidates[0].error)
+
+
+def test_measures_that_knowing_nothing_cannot_be_judged_by_are_ranked_by_the_usual_one(encoders: list[str]) -> None:
+    rows = [(f"{t} {i}", float(i % 7)) for i, (t, _) in enumerate(many(120))]
+    task, data = reading(rows, task="text_regression", measure="spearman")
+    found = ranking.rank(task, data.train, encoders[:2])
+    assert found.measure == "mae" and found.choice and task.measures[0] == "spearman"
+    assert found.candidates[0].probe is not None and found.candidates[0].probe > 0.2
+    looked = explain(task, data, encoders[0])
+    assert looked.measure == "spearman" and looked.constant is None and json.dumps(looked.plain(), allow_nan=False)
+
+
+def test_explain_refuses_what_is_for_the_ranking(photos: Path, trio: Path) -> None:
+    refused(call("rank", photos, "--explain", f"local:{trio / 'a'}", "--max-mb", "3"), 2, "--max-mb", "--explain")
 
 
 def test_one_class_only_has_nothing_to_rank(encoders: list[str]) -> None:

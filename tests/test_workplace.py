@@ -375,8 +375,9 @@ def test_a_death_at_any_point_of_an_overwrite_leaves_a_whole_run(tmp_path: Path,
 
 @linux
 def test_an_orphan_of_a_killed_owner_does_not_hold_the_lock(out: Path) -> None:
-    owner = start(HOLD.replace("print(", "import os\nif os.fork() == 0: time.sleep(5); os._exit(0)\nprint("), out)
-    assert owner.stdout and owner.stdout.readline() == "in\n"
+    child = "print('born', flush=True); time.sleep(5); os._exit(0)"  # until it is born, it holds what its parent holds
+    owner = start(HOLD.replace("print(", f"import os\nif os.fork() == 0: {child}\nprint(", 1), out)
+    assert owner.stdout and {owner.stdout.readline(), owner.stdout.readline()} == {"in\n", "born\n"}
     os.kill(owner.pid, signal.SIGKILL)
     owner.wait()
     unfinished(out, resume=True)

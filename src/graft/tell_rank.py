@@ -64,7 +64,8 @@ def _cells(row: Candidate, found: Ranking) -> list[Any]:
 
     chosen = row.name == found.choice and len(found.candidates) > 1
     mark = "chosen" if chosen else "not separable" if row.name in found.tied else ""
-    prior = NONE if row.prior is None else f"x{math.exp(row.prior):.2f}"
+    unknown = row.prior is None or row.prior_source.startswith(("no published figure: none", "nothing is known"))
+    prior = NONE if row.prior is None or unknown else f"x{math.exp(row.prior):.2f}"
     known = row.low is not None and row.high is not None and math.isfinite(row.low) and math.isfinite(row.high)
     ends = interval({"low": row.low, "high": row.high}, found.measure) if known else NONE
     predicted, probe = (number(v, found.measure) for v in (row.predicted, row.probe))

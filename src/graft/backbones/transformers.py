@@ -225,7 +225,7 @@ def from_folder(folder: Path, name: str, schema: Any = None, fetched: hub.Fetche
         )
     _fill(backbone.net, tensors, str(folder))
     if isinstance(backbone, PictureNetwork):  # heads of text models read another pooling than the mean
-        backbone.source_head = _source_head(tensors, backbone.dim)
+        backbone.source_head = _source_head(tensors, backbone.dim, len(raw.get("id2label") or ()), folder)
     backbone.eval()
     return backbone
 
@@ -316,10 +316,19 @@ def _tokenizer(content: bytes, where: str) -> Tokenizer:
         raise DataError(f"{where}: {TOKENIZER} is damaged, or of another version of tokenizers ({e})") from e
 
 
-def _source_head(tensors: dict[str, torch.Tensor], dim: int) -> SourceHead | None:
+def _source_head(tensors: dict[str, torch.Tensor], dim: int, said: int, folder: Path) -> SourceHead | None:
+    """The classifier of the pretraining task, None where there is none for pooled features.
+
+    Raises DataError where config.json names another number of classes (`said`, 0: none) than it has.
+    """
     for path in ("classifier", "classifier.1"):  # the second is ResNet's, behind a flattening
         weight, bias = tensors.get(f"{path}.weight"), tensors.get(f"{path}.bias")
         if weight is not None and bias is not None and weight.ndim == 2 and weight.shape[1] == dim:
+            if said and said != len(weight):
+                raise DataError(
+                    f"{folder}: its classifier is of {len(weight)} classes and config.json names {said} (id2label); "
+                    "make them agree, or take the classifier out of the weights"
+                )
             linear = nn.Linear(dim, len(weight))
             linear.load_state_dict({"weight": weight, "bias": bias})
             return SourceHead(linear)

@@ -78,6 +78,7 @@ def rank(
 ) -> None:
     """Rank pretrained models for data before any training."""
     from graft import tell_rank as tell
+    from graft.errors import SetupError, UsageError
     from graft.ranking import explain_data, rank_data
     from graft.recipe import Recipe
     from graft.voice import Voice
@@ -85,6 +86,9 @@ def rank(
     plugins(plugin)
     bad = 0.01 if max_bad is None else max_bad
     if explain:
+        unused = {"--candidates": candidates, "--budget": budget, "--max-mb": max_mb, "--max-ms": max_ms}
+        for option in (o for o, value in unused.items() if value):
+            raise UsageError(f"--explain looks at one candidate: {option} is for the ranking; leave one of them out")
         asked = Recipe(
             task=task, measure=measure, text=text, image=image, label=label, group=group, domain=domain, time=time_,
             split=split, unknown=unknown, drop_unlabelled=drop_unlabelled, seed=seed or 0, max_bad=bad,
@@ -99,3 +103,5 @@ def rank(
         device=device, max_bad=bad, voice=Voice(quiet),
     )  # fmt: skip
     print_json(ranking.plain()) if as_json else show(tell.ranking(ranking))
+    if ranking.choice is None:
+        raise SetupError(f"{ranking.sentence()}: each line above says why")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graft import backbones, hub, registry
-from graft.errors import DataError, SetupError, UsageError
+from graft.errors import DataError, GraftError, SetupError, UsageError
 from graft.tasks import Task
 from graft.voice import Voice
 
@@ -65,10 +65,12 @@ def zoo_folders(zoo: str | Path | None) -> list[Path]:
     return [Path(p).expanduser().resolve() for p in dict.fromkeys(given)]
 
 
-def named(candidates: str | Path | Sequence[str]) -> list[str]:
+def named(candidates: str | Path | Sequence[str], inside: Sequence[Path] = ()) -> list[str]:
     """`--candidates`: a folder of models, a file of names, or names separated by commas; the whole list.
 
-    `NAME:stages=*` stands for every cut of a backbone and the whole of it. Raises UsageError, DataError.
+    `NAME:stages=*` stands for every cut of a backbone and the whole of it. What leads to no model stays in the list as
+    it is written, and is a line of the ranking with its reason. `inside` are the files that led here. Raises
+    UsageError where nothing is named, DataError for a file that is no list of names, or that names itself.
     """
     items = (
         candidates.split(",")
@@ -79,11 +81,13 @@ def named(candidates: str | Path | Sequence[str]) -> list[str]:
     for item in (i.strip() for i in items if i.strip()):
         path = Path(item).expanduser()
         if path.suffix.lower() in LISTS and path.is_file():
-            found.extend(named(_listed(path)))
+            if path.resolve() in inside:
+                raise DataError(f"--candidates {path}: the list leads back to itself; take its name out of it")
+            found.extend(named(_listed(path), (*inside, path.resolve())))
         elif path.is_dir():
-            found.extend(_below(path, item))
+            found.extend(_below(path) or [item])
         elif item.endswith(EVERY_CUT):
-            found.extend([*backbones.cuts(item), item.removesuffix(EVERY_CUT)])
+            found.extend(_cuts(item))
         else:
             found.append(item)
     if not found:
@@ -91,12 +95,18 @@ def named(candidates: str | Path | Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _below(folder: Path, item: str) -> list[str]:
+def _below(folder: Path) -> list[str]:
     """The models in a folder, or the one that it is."""
-    below = registry.load("backbones", "local").names(str(folder.resolve()))
-    if not below:
-        raise DataError(f"--candidates {item}: no model folder (config.json, model.safetensors) is below it")
-    return [f"local:{n}" for n in below]
+    return [f"local:{n}" for n in registry.load("backbones", "local").names(str(folder.resolve()))]
+
+
+def _cuts(item: str) -> list[str]:
+    """Every cut of a backbone and the whole of it; the whole alone where it cannot be loaded or cut."""
+    whole = item.removesuffix(EVERY_CUT)
+    try:
+        return [*backbones.cuts(item), whole]
+    except GraftError:
+        return [whole]
 
 
 def _listed(file: Path) -> list[str]:

@@ -39,6 +39,7 @@ __all__ = ["Combination", "Predicted", "Range", "Row", "Scale", "fit"]
 # Without a single row the probe is the prediction, and wide: errors of a third in the level and again in the model.
 UNTAUGHT = {"": (0.0, 0.3), "level": (1.0, 0.2), "prior": (0.0, 0.3), "probe": (1.0, 0.3)}
 UNTAUGHT_DF = 8.0
+FREE = 5.0  # degrees of freedom that belief fills up to, where sets are fewer
 UNTAUGHT_SPREAD = _mixed.Variances(error=0.35, level=0.35, model=0.0, ridge=0.0)
 
 
@@ -74,22 +75,34 @@ class Combination:
         level = table.level if has_level else self.level[0]
         design = np.hstack([np.ones((len(x), 1)), np.full((len(x), 1), level), x, known])
         k = slice(2, 2 + len(self.signals))
-        own = self.variances.error**2 + _mixed.expected_square(
+        own = self._spread("error") ** 2 + _mixed.expected_square(
             self.mean[k], self.covariance[k, k], [g + np.diag(n) for g, n in zip(guesses, table.noise, strict=True)]
         )
         own = own + np.where(known.sum(axis=1) > 0, 0.0, self.variances.model**2)
         slope = self.mean[1] ** 2 + self.covariance[1, 1]
-        shared = self.variances.level**2 + slope * (table.level_noise if has_level else self.level[1] ** 2)
+        shared = self._spread("level") ** 2 + slope * (table.level_noise if has_level else self.level[1] ** 2)
         given = {s for r in candidates for s in r.signals}
         return Predicted(
             models=tuple(r.model for r in candidates),
             mean=design @ self.mean,
             covariance=design @ self.covariance @ design.T + np.diag(own) + shared,
-            # of the one that nothing was learned for, the spread is a belief, not an estimate from no set
-            df=_together(self.df, self.sets - 1) if self.sets else self.df,
+            df=_together(self.df, max(FREE, self.sets - 1)) if self.sets else self.df,
             ignored=tuple(sorted(given - set(self.signals))),
             taught=self.rows,
         )
+
+    def _spread(self, which: str) -> float:
+        """The error's or the level's standard deviation: what the sets say, and a belief where they are few.
+
+        Fewer than FREE + 1 sets are filled up with the belief that holds before there are any: the mean of both
+        variances by their degrees of freedom (a scaled inverse chi-square prior: Gelman et al., "Bayesian Data
+        Analysis", section 3.2). Of three or four sets one odd one would otherwise decide how sure anything is.
+        """
+        both = (self.variances, UNTAUGHT_SPREAD)
+        found, held = (v.error if which == "error" else v.level for v in both)
+        free = max(self.sets - 1, 0)
+        believed = max(FREE - free, 0.0)
+        return math.sqrt((believed * held**2 + free * found**2) / (believed + free))
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it; numbers come back bit by bit."""

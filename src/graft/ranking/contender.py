@@ -17,7 +17,6 @@ from graft.loading import batches
 from graft.methods.probe import LOSSES
 from graft.model import Backbone, Features
 from graft.ranking import similarity
-from graft.ranking.forecast import Measured
 from graft.ranking.limits import Limits
 from graft.ranking.prior import Prior, prior_of
 from graft.ranking.table import LEVEL, Candidate
@@ -35,13 +34,16 @@ class Contender:
 
     row: Candidate
     prior: Prior
-    seconds: float  # a sample takes, decoding included
+    seconds: float  # a sample takes, decoding and measuring included
     backbone: Backbone | None = None
     pooled: torch.Tensor | None = None
     source: torch.Tensor | None = None  # probabilities [n, s] of the head it was pretrained with
-    source_classes: int | None = None
-    measured: Measured | None = None
+    probe: Score | None = None
     held: list[int] = field(default_factory=list)
+    first: dict[str, float | None] = field(
+        default_factory=dict
+    )  # its scores in the first round, all on as many samples
+    told: list[tuple[float, float]] = field(default_factory=list)  # of each round, the probe's y and its variance
 
     @property
     def name(self) -> str:
@@ -161,9 +163,9 @@ def source_probabilities(backbone: Backbone, pooled: torch.Tensor, device: str) 
 def measure(c: Contender, task: Task, order: Sequence[Sample], n: int, seed: int) -> None:
     """The probe's cross-validated score and every transferability score on the first n samples."""
     assert c.pooled is not None
+    start = time.monotonic()
     samples = order[:n]
-    y, answers, rows = held_out(task, c.pooled[:n], samples)
-    c.held = rows
+    y, answers, c.held = held_out(task, c.pooled[:n], samples)
     truth = np.asarray(evaluate.truth_of(task, [samples[i] for i in c.held]))
     score = evaluate.score(task, answers, truth, seed, level=LEVEL)
     if not np.isfinite(score.value):
@@ -171,8 +173,9 @@ def measure(c: Contender, task: Task, order: Sequence[Sample], n: int, seed: int
     said = transferability(c, task, y)
     c.row.scores = {k: v.value for k, v in said.items()}
     c.row.reasons = {k: v.reason for k, v in said.items() if v.value is None}
-    c.row.probe, c.row.samples = score.value, n
-    c.measured = Measured(c.name, c.prior, Score(score.value, score.low, score.high, score.n), c.row.scores)
+    c.first = c.first or c.row.scores
+    c.row.probe, c.row.samples, c.probe = score.value, n, score
+    c.seconds += (time.monotonic() - start) / n
 
 
 def held_out(task: Task, pooled: torch.Tensor, samples: Sequence[Sample]) -> tuple[torch.Tensor, np.ndarray, list[int]]:

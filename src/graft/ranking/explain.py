@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from graft import backbones, evaluate, features
+from graft import backbones, constant, evaluate, features
 from graft._wording import number, short
 from graft.data import Data, Sample
 from graft.errors import DataError, UsageError
 from graft.model import Backbone
 from graft.ranking.contender import first_look, held_out, source_probabilities
-from graft.ranking.forecast import scale_of
 from graft.ranking.prior import Prior, prior_of
 from graft.ranking.race import ROUNDS, looked_at, some_classes
 from graft.tasks import Task
@@ -58,7 +57,7 @@ class Explanation:
     measure: str
     n: int
     probe: float
-    constant: float
+    constant: float | None
     width: int
     dimension: float
     prior: Prior
@@ -82,14 +81,15 @@ class Explanation:
         """The explanation in words."""
         said = [
             f"{short(self.name)}: a probe on its features reaches {number(self.probe, self.measure)} on {self.n:,} "
-            f"samples (the constant answer {number(self.constant, self.measure)})",
+            f"samples"
+            + ("" if self.constant is None else f" (the constant answer {number(self.constant, self.measure)})"),
             f"the features vary in about {self.dimension:.0f} of {self.width} dimensions",
         ]
         best = self.best_depth()
         if best is not None and len(self.depths) > 1:
             last = self.depths[-1]
-            if best.stage == last.stage:
-                said.append("its last stage serves best")
+            if best.score == last.score:
+                said.append("no stage serves better than its last")
             else:
                 said.append(
                     f"its {best.stage} serves best: {number(best.score, self.measure)}, the last stage "
@@ -97,10 +97,9 @@ class Explanation:
                 )
         if self.classes:
             hard = min(self.classes, key=lambda c: c.recall)
-            said.append(
-                f"hardest is {hard.label!r}: {100 * hard.recall:.0f} % found"
-                + (f", most often taken for {hard.taken_for!r}" if hard.taken_for else "")
-            )
+            taken = f", most often taken for {hard.taken_for!r}" if hard.taken_for else ""
+            found = f"hardest is {hard.label!r}: {100 * hard.recall:.0f} % found{taken}"
+            said.append("every class is told" if hard.recall == 1 else found)
         return "; ".join(said)
 
     def _lower(self) -> bool:
@@ -138,7 +137,7 @@ def explain(
         measure=task.measures[0],
         n=len(samples),
         probe=value,
-        constant=scale_of(task, samples, truth).constant,
+        constant=_constant(task, samples, truth),
         width=table.pooled.shape[1],
         dimension=dimension(table.pooled),
         prior=prior_of(backbone.card, task.modality),
@@ -153,6 +152,13 @@ def _probe(task: Task, pooled: torch.Tensor, samples: Sequence[Sample], truth: n
     """(out-of-fold answers [n, outputs], the deciding measure on them)."""
     _, held, _ = held_out(task, pooled, samples)
     return held, float(next(iter(task.measure(held, truth).values())))
+
+
+def _constant(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> float | None:
+    """The deciding measure of the answer that is always the same; None where it has none, as a correlation."""
+    answers = np.asarray(constant.always(task, samples, len(samples))[1])
+    value = float(next(iter(task.measure(answers, truth).values())))
+    return value if math.isfinite(value) else None
 
 
 def _depths(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,34 +17,65 @@ from graft import constant
 from graft.data import Sample
 from graft.errors import DataError
 from graft.evaluate import Score
+from graft.measures import CLASSES
 from graft.ranking import combine
 from graft.ranking.combine import Combination, Predicted, Row
 from graft.ranking.prior import Prior
 from graft.ranking.scale import Scale
-from graft.tasks import Task
+from graft.tasks import Task, measures_of
 
 FILE = "combination.json"
 """The combinations that ship, by modality; `bench/rank_truth.py fit` writes it from its results."""
 
 
+CALIBRATED = ("calibration_error",)
+"""Measures in which knowing nothing is good."""
+
+
 @cache
-def shipped(modality: str) -> Combination:
+def shipped(modality: str, kind: str = CLASSES) -> Combination:
     """The combination fitted for a modality; where there is none, the one in which the probe is the prediction.
 
-    Raises DataError where the installed file is damaged.
+    What was fine-tuned answered with classes: for labels and numbers nothing is claimed to be learned. Raises DataError
+    where the installed file is damaged.
     """
     file = Path(__file__).with_name(FILE)
     try:
         known = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as e:
         raise DataError(f"{FILE} of this installation is damaged ({e}); install graft again") from e
-    return Combination.from_plain(known[modality]) if modality in known else combine.fit([], ("prior", "probe"))
+    if kind == CLASSES and modality in known:
+        return Combination.from_plain(known[modality])
+    return combine.fit([], ("prior", "probe"))
+
+
+def judged(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> tuple[Task, Scale]:
+    """The task, and the scale of its deciding measure on these samples.
+
+    Where the constant answer has no value in that measure, or (nearly) the best one there is, as in a correlation or a
+    calibration error, remaining error means nothing: then the task comes back with the usual measure of its kind.
+    Raises DataError where nothing can be ranked on the samples at all.
+    """
+    try:
+        return task, scale_of(task, samples, truth)
+    except DataError:
+        usual = measures_of(task, "")
+        if task.measures[:1] == usual[:1]:
+            raise
+        made = copy.copy(task)
+        made.measures = usual
+        made.schema = {k: v for k, v in (task.schema or {}).items() if k != "measure"}
+        return made, scale_of(made, samples, truth)
 
 
 def scale_of(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> Scale:
     """The scale of the deciding measure on these samples. Raises DataError where nothing can be ranked on them."""
     if task.answer is None:
         raise DataError(f"{task.name} has no answer that is always the same, which predictions are measured from")
+    if task.measures[0].partition(":")[0] in CALIBRATED:
+        raise DataError(
+            f"{task.measures[0]}: an answer that is always the same is calibrated, which says nothing of it"
+        )
     answers = constant.always(task, samples, len(samples))[1]
     value = float(next(iter(task.measure(answers, truth).values())))
     if not math.isfinite(value):
@@ -70,23 +102,29 @@ def _within(scale: Scale, value: float) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one candidate on the samples of a round."""
+    """What a prediction rests on: the prior, the probe on the scale of y with its sampling variance, the scores."""
 
     name: str
     prior: Prior
-    probe: Score
-    scores: dict[str, float | None]
+    probe: float
+    noise: float
+    scores: Mapping[str, float | None]
 
 
-def predict(modality: str, measured: Sequence[Measured], scale: Scale, level: float) -> Predicted:
-    """The candidates of one round together. `level` is that of the probes' intervals."""
+def probed(score: Score, scale: Scale, level: float) -> tuple[float, float]:
+    """(a probe's score on the scale of y, its sampling variance)."""
+    return scale.y(_within(scale, score.value)), noise_of(score, scale, level)
+
+
+def predict(made: Combination, measured: Sequence[Measured]) -> Predicted:
+    """The candidates of one data set together."""
     rows = [
         Row(
             "these data",
             m.name,
-            {"prior": m.prior.value, "probe": scale.y(_within(scale, m.probe.value)), **m.scores},
-            noise={"prior": m.prior.se**2, "probe": noise_of(m.probe, scale, level)},
+            {"prior": m.prior.value, "probe": m.probe, **m.scores},
+            noise={"prior": m.prior.se**2, "probe": m.noise},
         )
         for m in measured
     ]
-    return shipped(modality).predict(rows)
+    return made.predict(rows)

@@ -11,10 +11,15 @@ from graft.model import Card
 ANY, PERMISSIVE = "any", "permissive"
 # Names and SPDX ids of licences that ask for no more than a notice: no copyleft, no limits on use.
 _PERMISSIVE = re.compile(
-    r"\b(apache\b.{0,20}?\b2(\.0)?\b|mit\b|bsd\b|0bsd\b|isc\b|zlib\b|unlicense\b|cc0\b|cc-by-[34]\.0\b|python-2|psf\b)",
+    r"\b(apache\b.{0,20}?\b2(\.0)?\b|mit\b|bsd\b|0bsd\b|isc\b|zlib\b|unlicense\b|cc0\b|cc[- ]by[- ][34]\.0\b|bsl-1\.0\b"
+    r"|python-2|psf\b)",
     re.IGNORECASE,
 )
-_NOT = re.compile(r"-nc\b|non-?commercial|-sa\b|-nd\b|\b[al]?gpl|\bbusl|\bbsl\b|openrail|research", re.IGNORECASE)
+_NOT = re.compile(
+    r"[- ](nc|sa|nd)\b|non-?commercial|\b[al]?gpl|\bbusl|\bbsl-1\.1|\bsspl|\bmpl\b|openrail|\bnot\b|unknown|proprietary"
+    r"|commons clause|academic|evaluation|research (only|use|purposes)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Limits:
             raise UsageError(f"--license {self.license}: possible are {ANY} and {PERMISSIVE}")
 
     def refuse(self, card: Card) -> str | None:
-        """Why a model is left out before it is looked at; None where it is not."""
+        """Why a model is left out before it runs (its card is known once it is loaded); None where it is not."""
         if self.max_mb is not None and card.mb > self.max_mb:
             return f"left out: {card.mb:.1f} MB is over --max-mb {self.max_mb:g}"
         if self.license == PERMISSIVE and not permissive(card.license):

@@ -18,7 +18,7 @@ from graft.ranking.combine import Predicted
 from graft.ranking.contender import Contender, enter, extend, measure, said
 from graft.ranking.limits import Limits
 from graft.ranking.scale import Scale
-from graft.ranking.table import LEVEL, Apart, Candidate, Ranking
+from graft.ranking.table import LEVEL, NOT_TRIED, Apart, Candidate, Ranking
 from graft.seeds import rng
 from graft.tasks import Task
 from graft.voice import Voice
@@ -30,11 +30,11 @@ EACH_CLASS = (4, 8)
 EACH_CLASS_FIRST = 2  # of every class, so that the smallest round has them
 MOST_CLASSES = 250
 """Classes that are looked at: of more, so many are drawn, since a probe on two thousand samples tells no more apart."""
+GROWTH = 1.5  # times the samples of the last round that a further one has at least
 FEWEST = 40  # samples of a round, however little time there is
 HALF_A_POINT = 0.005
 """A cheaper candidate is taken where it is predicted less than so much lower; of measures with a unit, as a share of
 the constant answer's error."""
-NOT_TRIED = "not tried: the time for choosing was over"
 
 
 def rank(
@@ -52,21 +52,23 @@ def rank(
 
     Successive halving (Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
     optimization", 2016): all candidates are measured on ROUNDS[0] samples, stratified, each earlier set part of the
-    next; then at most half of them, those that the paired interval cannot separate from the best, on more. A
-    candidate that fell out keeps the difference to the best that its last round predicted. `left()` is the seconds
-    left: a round is cut to what they allow, and what could not be begun is a row that says so. Raises DataError where
-    nothing can be ranked on these samples.
+    next; then at most half of them (two at least), those that the paired interval cannot separate from the best, on
+    more. `left()` is the seconds left: a round is cut to what they allow, and what could not be begun is a row that
+    says so. Raises DataError where nothing can be ranked on these samples.
     """
     began, voice = time.monotonic(), voice or Voice(quiet=True)
     if not train:
         raise DataError("there is no training sample to rank candidates on")
-    train = some_classes(task, train, seed)
-    sizes = sizes_of(task, train)
-    order = looked_at(train, sizes[-1], seed, task)
-    rows, alive = _enter(task, order, names, device, voice, left, limits or Limits())
-    race = _Race(task, order, sizes, seed, device, voice, left)
-    kept = race.run(alive)
-    ranking = _ranking(task, rows, kept, race)
+    some = some_classes(task, train, seed)
+    sizes = sizes_of(task, some)
+    order = looked_at(some, sizes[-1], seed, task)
+    judged, _ = forecast.judged(task, order, np.asarray(evaluate.truth_of(task, order)))
+    if judged is not task:
+        voice.say(f"  {task.measures[0]} cannot be foreseen: candidates are ranked by {judged.measures[0]}")
+    rows, alive = _enter(judged, order, names, device, voice, left, limits or Limits())
+    race = Race(judged, order, sizes, seed, device, voice, left)
+    race.run(alive)
+    ranking = _ranking(rows, race, len(some))
     ranking.seconds = round(time.monotonic() - began, 2)
     return ranking
 
@@ -121,8 +123,13 @@ def _enter(
     return rows, alive
 
 
-class _Race:
-    """The rounds, and where every contender stands at the end: y of its prediction and the covariance with others."""
+class Race:
+    """The rounds. `pool` are all that were measured and did not break; those that fell out stay in it.
+
+    All of the pool are predicted together, so that a score counts in the same units from the first round to the last,
+    on the samples of the first, which all have in common. A probe on more samples is a better one: of one that fell out
+    it is moved by what it moved on average, since then, of those that went on.
+    """
 
     def __init__(
         self,
@@ -137,54 +144,60 @@ class _Race:
         self.task, self.order, self.sizes, self.seed = task, order, sizes, seed
         self.device, self.voice, self.left = device, voice, left
         self.rounds: list[tuple[int, int]] = []
+        self.pool: list[Contender] = []
         self.scale: Scale | None = None
-        self.last: Predicted | None = None  # of the last round
-        self.noise: dict[str, float] = {}  # of each one's probe, on the scale of y
-        self.apart: dict[str, tuple[float, float]] = {}  # of those that fell out: y over the best's, its variance
+        kind = task.answer.kind if task.answer is not None else ""
+        self.made = forecast.shipped(task.modality, kind)
 
-    def run(self, alive: list[Contender]) -> list[Contender]:
-        """Contenders, the best first: those of the last round, then those that fell out, the latest before."""
-        out: list[Contender] = []
-        for size in self._sizes():
+    def run(self, alive: list[Contender]) -> None:
+        """Round after round, while there is time and more than one that may win."""
+        for size in self.sizes:
             going = self._survivors(alive) if self.rounds else alive
             n = self._affordable(going, min(size, len(self.order)))
-            if not going or (self.rounds and (len(going) == 1 or n <= self.rounds[-1][0])):
+            if not going or (self.rounds and (len(going) == 1 or n < GROWTH * self.rounds[-1][0])):
                 break
-            if self.rounds:
-                fallen = [c for c in alive if c not in going]
-                self._note(alive, fallen)
-                out = fallen + out
             alive = self._round(going, n)
-            if not alive:
-                break
-        return alive + out
 
-    def probe_noise(self) -> float:
-        """The variance, on the scale of y, that the probes' few samples bring into the difference of the two best."""
-        assert self.last is not None and self.scale is not None
-        slope = forecast.shipped(self.task.modality).coefficients().get("probe", (0.0, 0.0))[0]
-        return slope**2 * sum(self.noise.get(name, 0.0) for name in self.last.models[:2])
+    def predicted(self) -> Predicted:
+        """The whole pool, in its order."""
+        shift = self._shifts()
+        told = [
+            forecast.Measured(c.name, c.prior, c.told[-1][0] + shift[len(c.told) - 1], c.told[-1][1], c.first)
+            for c in self.pool
+        ]
+        return forecast.predict(self.made, told)
 
-    def _sizes(self) -> list[int]:
-        """The rounds that differ, for as many samples as there are."""
-        return [n for i, n in enumerate(self.sizes) if i == 0 or self.sizes[i - 1] < len(self.order)]
+    def _shifts(self) -> list[float]:
+        """How far a probe last seen in each round would have moved by now [rounds]."""
+        steps = []
+        for k in range(len(self.rounds) - 1):
+            moved = [c.told[k + 1][0] - c.told[k][0] for c in self.pool if len(c.told) > k + 1]
+            steps.append(sum(moved) / len(moved) if moved else 0.0)
+        return [sum(steps[k:]) for k in range(len(self.rounds))]
 
-    def _affordable(self, alive: Sequence[Contender], n: int) -> int:
-        """Samples of a round that half of the time that is left allows for, at least FEWEST."""
+    def _affordable(self, going: Sequence[Contender], n: int) -> int:
+        """Samples of a round that half of the time that is left allows for: in the first, FEWEST at least."""
         left = self.left()
-        if math.isinf(left):
+        if math.isinf(left) or not going:
             return n
         have = self.rounds[-1][0] if self.rounds else 0
-        cost = sum(c.seconds for c in alive)
-        more = int(max(left, 0.0) / 2 / max(cost, 1e-9))
-        return min(n, max(have + more, 0 if have else FEWEST, have))
+        more = int(max(left, 0.0) / 2 / max(sum(c.seconds for c in going), 1e-9))
+        return min(n, max(have + more, 0 if have else self._fewest()))
 
-    def _round(self, alive: Sequence[Contender], n: int) -> list[Contender]:
-        """Measure each on n samples; those that break are rows with their reason. Best first."""
-        measured = []
-        for i, c in enumerate(alive):
-            if i and not self.rounds and self.left() <= 0:
-                c.row.error = NOT_TRIED
+    def _fewest(self) -> int:
+        """FEWEST, and two of each class."""
+        classes = len({s.y for s in self.order}) if self.task.outputs == "classes" else 0
+        return max(FEWEST, EACH_CLASS_FIRST * classes)
+
+    def _round(self, going: Sequence[Contender], n: int) -> list[Contender]:
+        """Measure each on n samples, and answer those that were. One that breaks is a row with its reason.
+
+        One that no time is left for is a row that says so, or in a later round stays where it was.
+        """
+        measured: list[Contender] = []
+        for i, c in enumerate(going):
+            if i and self.left() <= 0:
+                c.row.error = c.row.error if self.rounds else NOT_TRIED
                 continue
             try:
                 extend(c, self.task, self.order, n, self.device, self.voice)
@@ -194,40 +207,29 @@ class _Race:
                 raise
             except Exception as e:
                 c.row.error = said(e)
+        self.pool = [c for c in self.pool if c.row.error is None]
         if not measured:
             return []
-        self.rounds.append((n, len(measured)))
         samples = [self.order[i] for i in measured[0].held]
-        truth = np.asarray(evaluate.truth_of(self.task, samples))
-        self.scale = forecast.scale_of(self.task, samples, truth)
+        self.scale = forecast.scale_of(self.task, samples, np.asarray(evaluate.truth_of(self.task, samples)))
         for c in measured:
-            assert c.measured is not None
-            self.noise[c.name] = forecast.noise_of(c.measured.probe, self.scale, LEVEL)
-        predicted = self._predicted(measured)
-        ranked = [measured[i] for i in _order(predicted, measured)]
-        self.last = self._predicted(ranked)
-        return ranked
+            assert c.probe is not None
+            c.told.append(forecast.probed(c.probe, self.scale, LEVEL))
+        self.pool += [c for c in measured if c not in self.pool]
+        self.rounds.append((n, len(measured)))
+        return measured
 
-    def _predicted(self, contenders: Sequence[Contender]) -> Predicted:
+    def _survivors(self, alive: Sequence[Contender]) -> list[Contender]:
+        """Of those of the last round, the best and what the paired interval does not separate from it.
+
+        At most half of them, two at least where so many are close.
+        """
         assert self.scale is not None
-        told = [c.measured for c in contenders if c.measured is not None]
-        return forecast.predict(self.task.modality, told, self.scale, LEVEL)
-
-    def _survivors(self, ranked: Sequence[Contender]) -> list[Contender]:
-        """The best and what the paired interval does not separate from it: at most half, at least two where so."""
-        assert self.last is not None and self.scale is not None
+        predicted = self.predicted()
+        placed = [i for i in _order(predicted, self.pool) if self.pool[i] in alive]
         lower = self.scale.lower
-        close = [c for i, c in enumerate(ranked) if i == 0 or holds_zero(self.last, 0, i, self.scale, lower)]
-        return close[: max(2, math.ceil(len(ranked) / 2))]
-
-    def _note(self, ranked: Sequence[Contender], fallen: Sequence[Contender]) -> None:
-        """Keep how far behind the best each one that falls out was predicted."""
-        assert self.last is not None
-        p = self.last
-        for i, c in enumerate(ranked):
-            if c in fallen:
-                var = float(p.covariance[i, i] + p.covariance[0, 0] - 2 * p.covariance[0, i])
-                self.apart[c.name] = (float(p.mean[i] - p.mean[0]), max(var, 0.0))
+        close = [i for i in placed if i == placed[0] or holds_zero(predicted, placed[0], i, self.scale, lower)]
+        return [self.pool[i] for i in close[: max(2, math.ceil(len(alive) / 2))]]
 
 
 def _order(predicted: Predicted, contenders: Sequence[Contender]) -> list[int]:
@@ -245,57 +247,31 @@ def holds_zero(predicted: Predicted, i: int, j: int, scale: Scale, lower: bool) 
 # ----------------------------------------------------------------------------------------- the table
 
 
-def _ranking(task: Task, rows: Sequence[Candidate], ranked: Sequence[Contender], race: _Race) -> Ranking:
-    """The candidates in order, with predictions; then the choice."""
+def _ranking(rows: Sequence[Candidate], race: Race, available: int) -> Ranking:
+    """The candidates in order, with predictions; then the choice. `available` are the samples there are."""
+    task, usable = race.task, race.pool
     measure_name = task.measures[0] if task.measures else "accuracy"
     broken = [r for r in rows if r.error is not None]
-    usable = [c for c in ranked if c.row.error is None]
-    made = Ranking([*(c.row for c in usable), *broken], measure=measure_name, rounds=race.rounds)
-    if not usable or race.last is None or race.scale is None:
+    made = Ranking(broken, measure=measure_name, rounds=race.rounds)
+    if not usable or race.scale is None:
         return made
-    predicted, scale, share = _everyone(race, usable), race.scale, is_percent(measure_name)
+    predicted, scale, share = race.predicted(), race.scale, is_percent(measure_name)
     for i, c in enumerate(usable):
-        c.row.predicted, c.row.low, c.row.high = (
-            max(x, 0.0) if share else x for x in predicted.interval(i, scale, LEVEL)
-        )
-    placed = sorted(range(len(usable)), key=lambda i: (predicted.mean[i], _cheapest(usable[i])))
+        ends = predicted.interval(i, scale, LEVEL)
+        c.row.predicted, c.row.low, c.row.high = (max(x, 0.0) if share else x for x in ends)
+    placed = _order(predicted, usable)
     made.candidates = [*(usable[i].row for i in placed), *broken]
     made.n, made.taught = race.rounds[-1][0], predicted.taught
     best = placed[0]
     for i in placed[1:]:
-        gap = predicted.difference(best, i, scale, LEVEL)
-        made.pairs.append(
-            Apart(usable[best].name, usable[i].name, *(max(-1.0, min(1.0, x)) if share else x for x in gap))
-        )
+        gap = (max(-1.0, min(1.0, x)) if share else x for x in predicted.difference(best, i, scale, LEVEL))
+        made.pairs.append(Apart(usable[best].name, usable[i].name, *gap))
         if holds_zero(predicted, best, i, scale, scale.lower):
             made.tied.append(usable[i].name)
     _choose(made, scale)
-    made.more = _more(race, [c for c in usable if c.name in (usable[best].name, *made.tied)], made, len(race.order))
+    second = next((i for i in placed if usable[i].name in made.tied), None)
+    made.more = "" if second is None else _more(race, predicted, made, best, second, available)
     return made
-
-
-def _cheapest(c: Contender) -> tuple[float, str]:
-    """What equals are ordered by: operations, then the name."""
-    return (c.row.gflops or math.inf, c.name)
-
-
-def _everyone(race: _Race, usable: Sequence[Contender]) -> Predicted:
-    """The last round's predictions, and behind them those that fell out, by their distance to the best then."""
-    last = race.last
-    assert last is not None
-    at = {name: i for i, name in enumerate(last.models)}
-    m = len(usable)
-    mean, cov = np.zeros(m), np.zeros((m, m))
-    for i, a in enumerate(usable):
-        if a.name in at:
-            mean[i] = last.mean[at[a.name]]
-        else:
-            mean[i] = last.mean[0] + race.apart[a.name][0]
-        for j, b in enumerate(usable):
-            cov[i, j] = last.covariance[at.get(a.name, 0), at.get(b.name, 0)]
-        if a.name not in at:
-            cov[i, i] += race.apart[a.name][1]
-    return Predicted(tuple(c.name for c in usable), mean, cov, last.df, last.ignored, last.taught)
 
 
 def _choose(made: Ranking, scale: Scale) -> None:
@@ -324,36 +300,30 @@ def _choose(made: Ranking, scale: Scale) -> None:
         )
 
 
-def _more(race: _Race, close: Sequence[Contender], made: Ranking, n: int) -> str:
-    """What one more minute would settle."""
-    if len(close) < 2:
-        return ""
-    looked, cost = race.rounds[-1][0], sum(c.seconds for c in close)
-    further = min(n - looked, int(60 / max(cost, 1e-9)))
-    pair = next(p for p in made.pairs if p.worse == made.tied[0])
-    half = (pair.high - pair.low) / 2
+def _more(race: Race, predicted: Predicted, made: Ranking, best: int, second: int, available: int) -> str:
+    """What one more minute would settle between the best and the next that cannot be told from it."""
+    pair = next(p for p in made.pairs if p.worse == race.pool[second].name)
+    both = (race.pool[best], race.pool[second])
+    looked, most = min(c.row.samples for c in both), len(race.order)
+    further = min(most - looked, int(60 / max(sum(c.seconds for c in both), 1e-9)))
     if further < looked / 10:
-        return (
-            "one more minute of ranking would settle nothing, since all samples were looked at: only training both "
-            "tells"
-            if n == looked
-            else "one more minute of ranking would settle nothing: only training both tells"
+        all_of_it = (
+            "all training samples were"
+            if most == available
+            else f"the {most:,} samples that are looked at at most were"
         )
-    part = _sampling_share(race)
+        return f"one more minute of ranking would settle nothing, since {all_of_it} looked at: only training both tells"
+    c = predicted.covariance
+    var = float(c[best, best] + c[second, second] - 2 * c[best, second])
+    slope = race.made.coefficients().get("probe", (0.0, 0.0))[0]
+    noise = slope**2 * sum(x.told[-1][1] for x in both)
+    part = min(1.0, noise / var) if var > 0 else 0.0
+    half = (pair.high - pair.low) / 2
     narrower = half * math.sqrt(1 - part + part * looked / (looked + further))
-    would = (
-        "would separate them if the difference stays" if narrower < abs(pair.difference) else "would not separate them"
-    )
+    enough = narrower < abs(pair.difference)
     sizes = [number(x, made.measure, signed=True).lstrip("+") for x in (half, narrower)]
     return (
-        f"one more minute would look at {further:,} more samples of each and narrow their difference from "
-        f"\u00b1{sizes[0]} to about \u00b1{sizes[1]}, which {would}"
+        f"one more minute would look at {further:,} more samples of {short(both[0].name)} and {short(both[1].name)} "
+        f"and narrow their difference from \u00b1{sizes[0]} to about \u00b1{sizes[1]}, which "
+        + ("would separate them if the difference stays" if enough else "would not separate them")
     )
-
-
-def _sampling_share(race: _Race) -> float:
-    """The part of the variance between the two best that is their probes' sampling."""
-    last = race.last
-    assert last is not None and race.scale is not None
-    var = float(last.covariance[0, 0] + last.covariance[1, 1] - 2 * last.covariance[0, 1])
-    return 0.0 if var <= 0 else min(1.0, race.probe_noise() / var)

@@ -10,6 +10,7 @@ from graft import _wording
 from graft._wording import short
 from graft.errors import some
 
+NOT_TRIED = "not tried: the time for choosing was over"
 LEVEL = 0.90
 """Of the intervals of a ranking: the level at which they were checked (`bench/rank_truth.py`)."""
 
@@ -96,11 +97,14 @@ class Ranking:
     def sentence(self) -> str:
         """In words: the best, what cannot be told from it, what was taken and why, what more would settle."""
         usable = [c for c in self.candidates if c.error is None]
+        untried = sum(c.error == NOT_TRIED for c in self.candidates)
         if self.choice is None:
             return f"none of {len(self.candidates)} candidates can be used"
+        late = f"; there was no time to try {untried} more: a larger --budget is needed" if untried else ""
         if len(usable) == 1:
-            return f"{short(self.choice)} is the only candidate" + (" that can be used" if self.candidates[1:] else "")
-        said = f"{short(usable[0].name)} is predicted best on {self.n:,} samples, {self._beside(usable)}"
+            only = "the only candidate" + (" that can be used" if len(self.candidates) - untried > 1 else "")
+            return f"{short(self.choice)} is {'the only one that was tried' if untried else only}{late}"
+        said = f"{short(usable[0].name)} is predicted best on {self.n:,} samples, {self._beside(usable)}{late}"
         more = self.more[:1].upper() + self.more[1:]
         return ". ".join(filter(None, (said, self.chosen_because, more)))
 
