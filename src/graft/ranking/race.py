@@ -185,9 +185,9 @@ class Race:
         return min(n, max(have + more, 0 if have else self._fewest()))
 
     def _fewest(self) -> int:
-        """FEWEST, and two of each class."""
+        """FEWEST, or two of each class, but no more than a first round has: little time stays little time."""
         classes = len({s.y for s in self.order}) if self.task.outputs == "classes" else 0
-        return max(FEWEST, EACH_CLASS_FIRST * classes)
+        return min(max(FEWEST, EACH_CLASS_FIRST * classes), ROUNDS[0])
 
     def _round(self, going: Sequence[Contender], n: int) -> list[Contender]:
         """Measure each on n samples, and answer those that were. One that breaks is a row with its reason.
