@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import tempfile
 import time
 from dataclasses import replace
@@ -11,15 +10,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import every_set
 import numpy as np
-import pandas as pd
 import torch
 
-from graft import backbones, constant, defaults, evaluate, features, recipe, sources, train
+from graft import backbones, constant, defaults, evaluate, features, recipe, train
 from graft.data import Data, by_label, scale_weights, subset
 from graft.methods import freeze
 from graft.model import Backbone, Card, Model
-from graft.ranking import LEVEL, Candidate, Limits, contender, forecast
+from graft.ranking import LEVEL, Candidate, Limits, contender, forecast, read_for
 from graft.ranking.prior import prior_of
 from graft.recipe import Recipe
 from graft.tasks import Task
@@ -69,14 +68,7 @@ def _source(name: str, room: Path) -> Path:
     if name.startswith("office_"):
         return VISION / "office_caltech10" / name.removeprefix("office_")
     if name == "magnetic_tile":
-        file = room / "tiles.csv"
-        with file.open("w", newline="") as f:
-            rows = csv.writer(f)
-            rows.writerow(["path", "label", "split"])
-            for part in ("train", "test"):
-                for p in sorted((VISION / "magnetic_tile" / part / "images").iterdir()):
-                    rows.writerow([str(p), p.name.partition("_")[0], part])
-        return file
+        return every_set.tiles(room)
     return (VISION if name in PICTURES else TEXT) / name
 
 
@@ -84,10 +76,7 @@ def _source(name: str, room: Path) -> Path:
 def read(name: str) -> tuple[Task, Data]:
     """A set with at most MOST training samples and MOST_TEST of its test part, by label, from the seed."""
     with tempfile.TemporaryDirectory() as room:
-        source, said = sources.resolve(_source(name, Path(room)))
-        asked = Recipe(data=said, seed=SEED, max_bad=0.05)
-        task, _ = sources.task_for(source, asked)
-        data = task.read(source, asked)
+        task, data = read_for(_source(name, Path(room)), Recipe(seed=SEED, max_bad=0.05))
     rows = scale_weights(subset(data.train, MOST[task.modality], SEED, "truth", by_label))
     test = subset(data.test, MOST_TEST, SEED, "truth test", by_label)
     return task, replace(data, train=rows, valid=data.valid[:2], test=test)
@@ -220,12 +209,3 @@ def hashing(texts: list[str]) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     return HashingVectorizer(n_features=4096, ngram_range=(1, 2), alternate_sign=False).transform(texts)
-
-
-def sizes() -> pd.DataFrame:
-    """Sets with what is in them, for the table."""
-    rows = []
-    for name in (*PICTURES, *TEXTS):
-        task, data = read(name)
-        rows.append((name, task.modality, len(data.labels), len(data.train), len(data.test)))
-    return pd.DataFrame(rows, columns=["set", "modality", "classes", "train", "test"])

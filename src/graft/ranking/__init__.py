@@ -23,7 +23,7 @@ from graft.voice import Voice
 
 __all__ = [
     "LEVEL", "Apart", "Candidate", "Explanation", "Limits", "Ranking", "candidates_for", "explain_data", "named",
-    "no_candidate", "rank", "rank_data", "zoo_folders",
+    "no_candidate", "rank", "rank_data", "read_for", "zoo_folders",
 ]  # fmt: skip
 
 

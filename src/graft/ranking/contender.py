@@ -34,20 +34,24 @@ class Contender:
 
     row: Candidate
     prior: Prior
-    seconds: float  # a sample takes, decoding and measuring included
+    passing: float  # seconds a sample takes to open, prepare and pass
+    measuring: float = 0.0  # and to probe and score, in the last round
     backbone: Backbone | None = None
     pooled: torch.Tensor | None = None
     source: torch.Tensor | None = None  # probabilities [n, s] of the head it was pretrained with
     probe: Score | None = None
     held: list[int] = field(default_factory=list)
-    first: dict[str, float | None] = field(
-        default_factory=dict
-    )  # its scores in the first round, all on as many samples
+    first: dict[str, float | None] = field(default_factory=dict)  # its scores in the first round
     told: list[tuple[float, float]] = field(default_factory=list)  # of each round, the probe's y and its variance
 
     @property
     def name(self) -> str:
         return self.row.name
+
+    @property
+    def seconds(self) -> float:
+        """What a sample costs in all."""
+        return self.passing + self.measuring
 
 
 def enter(
@@ -70,7 +74,7 @@ def enter(
         row.ms, row.gflops, row.distance = seen.ms, seen.gflops, seen.distance
         row.error = limits.too_slow(row.ms)
         kept = backbone if card.mb <= KEPT_MB else None
-        return row, None if row.error else Contender(row, prior, seen.seconds, kept)
+        return row, None if row.error else Contender(row, prior, seen.seconds, backbone=kept)
     except Stopped:
         raise
     except Exception as e:  # whatever a stranger's folder breaks is that row's fault, not the ranking's
@@ -136,7 +140,7 @@ def extend(c: Contender, task: Task, order: Sequence[Sample], n: int, device: st
     with voice.bar(f"features of {c.name.rpartition('/')[2]}", len(new)) as tick:
         table = features.extract(backbone, new, tick=tick)
     if not table.cached:
-        c.seconds = (time.monotonic() - start) / len(new)
+        c.passing = (time.monotonic() - start) / len(new)
     c.pooled = table.pooled.clone() if c.pooled is None else torch.cat([c.pooled, table.pooled])
     if not bool(torch.isfinite(c.pooled).all()):
         raise DataError(
@@ -170,12 +174,12 @@ def measure(c: Contender, task: Task, order: Sequence[Sample], n: int, seed: int
     score = evaluate.score(task, answers, truth, seed, level=LEVEL)
     if not np.isfinite(score.value):
         raise DataError(f"{task.measures[0]} has no value for its probe on {n} samples: choose another with --measure")
-    said = transferability(c, task, y)
-    c.row.scores = {k: v.value for k, v in said.items()}
-    c.row.reasons = {k: v.reason for k, v in said.items() if v.value is None}
+    values = transferability(c, task, y)
+    c.row.scores = {k: v.value for k, v in values.items()}
+    c.row.reasons = {k: v.reason for k, v in values.items() if v.value is None}
     c.first = c.first or c.row.scores
     c.row.probe, c.row.samples, c.probe = score.value, n, score
-    c.seconds += (time.monotonic() - start) / n
+    c.measuring = (time.monotonic() - start) / n
 
 
 def held_out(task: Task, pooled: torch.Tensor, samples: Sequence[Sample]) -> tuple[torch.Tensor, np.ndarray, list[int]]:

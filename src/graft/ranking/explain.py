@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from graft import backbones, constant, evaluate, features
+from graft import backbones, evaluate, features
 from graft._wording import number, short
 from graft.data import Data, Sample
 from graft.errors import DataError, UsageError
 from graft.model import Backbone
 from graft.ranking.contender import first_look, held_out, source_probabilities
+from graft.ranking.forecast import of_constant
 from graft.ranking.prior import Prior, prior_of
 from graft.ranking.race import ROUNDS, looked_at, some_classes
 from graft.tasks import Task
@@ -129,6 +130,7 @@ def explain(
         raise DataError(f"{name}: its features are not finite on these samples")
     truth = np.asarray(evaluate.truth_of(task, samples))
     held, value = _probe(task, table.pooled, samples, truth)
+    same = of_constant(task, samples, truth)
     depths = _depths(task, table.stages, samples, truth, voice)
     told = task.outputs == "classes"
     source = source_probabilities(backbone, table.pooled, device) if told else None
@@ -137,7 +139,7 @@ def explain(
         measure=task.measures[0],
         n=len(samples),
         probe=value,
-        constant=_constant(task, samples, truth),
+        constant=same if math.isfinite(same) else None,
         width=table.pooled.shape[1],
         dimension=dimension(table.pooled),
         prior=prior_of(backbone.card, task.modality),
@@ -152,13 +154,6 @@ def _probe(task: Task, pooled: torch.Tensor, samples: Sequence[Sample], truth: n
     """(out-of-fold answers [n, outputs], the deciding measure on them)."""
     _, held, _ = held_out(task, pooled, samples)
     return held, float(next(iter(task.measure(held, truth).values())))
-
-
-def _constant(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> float | None:
-    """The deciding measure of the answer that is always the same; None where it has none, as a correlation."""
-    answers = np.asarray(constant.always(task, samples, len(samples))[1])
-    value = float(next(iter(task.measure(answers, truth).values())))
-    return value if math.isfinite(value) else None
 
 
 def _depths(

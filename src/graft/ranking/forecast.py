@@ -26,8 +26,6 @@ from graft.tasks import Task, measures_of
 
 FILE = "combination.json"
 """The combinations that ship, by modality; `bench/rank_truth.py fit` writes it from its results."""
-
-
 CALIBRATED = ("calibration_error",)
 """Measures in which knowing nothing is good."""
 
@@ -49,15 +47,16 @@ def shipped(modality: str, kind: str = CLASSES) -> Combination:
     return combine.fit([], ("prior", "probe"))
 
 
-def judged(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> tuple[Task, Scale]:
-    """The task, and the scale of its deciding measure on these samples.
+def judged(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> Task:
+    """The task, with a deciding measure that has a scale on these samples.
 
-    Where the constant answer has no value in that measure, or (nearly) the best one there is, as in a correlation or a
+    Where the constant answer has no value in its own, or (nearly) the best one there is, as in a correlation or a
     calibration error, remaining error means nothing: then the task comes back with the usual measure of its kind.
     Raises DataError where nothing can be ranked on the samples at all.
     """
     try:
-        return task, scale_of(task, samples, truth)
+        scale_of(task, samples, truth)
+        return task
     except DataError:
         usual = measures_of(task, "")
         if task.measures[:1] == usual[:1]:
@@ -65,7 +64,8 @@ def judged(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> tuple[Ta
         made = copy.copy(task)
         made.measures = usual
         made.schema = {k: v for k, v in (task.schema or {}).items() if k != "measure"}
-        return made, scale_of(made, samples, truth)
+        scale_of(made, samples, truth)
+        return made
 
 
 def scale_of(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> Scale:
@@ -76,14 +76,19 @@ def scale_of(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> Scale:
         raise DataError(
             f"{task.measures[0]}: an answer that is always the same is calibrated, which says nothing of it"
         )
-    answers = constant.always(task, samples, len(samples))[1]
-    value = float(next(iter(task.measure(answers, truth).values())))
+    value = of_constant(task, samples, truth)
     if not math.isfinite(value):
         raise DataError(
             f"{task.measures[0]} has no value for the constant answer on {len(samples)} samples (one class?): choose "
             "another with --measure, or give more samples"
         )
     return Scale(task.lower(), value, len(samples))
+
+
+def of_constant(task: Task, samples: Sequence[Sample], truth: np.ndarray) -> float:
+    """The deciding measure of the answer that is always the same; NaN where it has none, as a correlation."""
+    answers = constant.always(task, samples, len(samples))[1]
+    return float(next(iter(task.measure(answers, truth).values())))
 
 
 def noise_of(score: Score, scale: Scale, level: float) -> float:

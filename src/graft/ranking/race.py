@@ -62,7 +62,7 @@ def rank(
     some = some_classes(task, train, seed)
     sizes = sizes_of(task, some)
     order = looked_at(some, sizes[-1], seed, task)
-    judged, _ = forecast.judged(task, order, np.asarray(evaluate.truth_of(task, order)))
+    judged = forecast.judged(task, order, np.asarray(evaluate.truth_of(task, order)))
     if judged is not task:
         voice.say(f"  {task.measures[0]} cannot be foreseen: candidates are ranked by {judged.measures[0]}")
     rows, alive = _enter(judged, order, names, device, voice, left, limits or Limits())
